@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine: make demo, make test.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo up test lint types generate lock clean
+
+help:
+	@echo "make demo   buy an agent, talk to it, change it and cancel it, on this machine"
+	@echo "make up     the same system, kept running until Ctrl-C"
+	@echo "make test   every test, against real Postgres, Valkey, Git and Helm"
+	@echo "make lint types   ruff, import contracts; mypy --strict"
+	@echo "make generate     the chart's schema and plan table, from the Python models"
+	@echo "make lock         renew requirements.lock"
+
+# The lock is the stamp: a new lock fills the environment anew.
+.venv/filled: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.11, please install python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "missing: Python >= 3.11, $(PYTHON) is older"; exit 1; }
+	@command -v git >/dev/null || { echo "missing: git, please install git"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "missing: Python's venv, please install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch .venv/filled
+
+demo: .venv/filled
+	@$(BIN)/openclaw-cloud demo $(ARGS)
+
+up: .venv/filled
+	@$(BIN)/openclaw-cloud up $(ARGS)
+
+test: .venv/filled
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/filled
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/filled
+	$(BIN)/mypy
+
+generate: .venv/filled
+	$(BIN)/python -m controller.gitops.chart
+
+lock: .venv/filled
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --quiet --upgrade --output-file requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
