@@ -1,0 +1,129 @@
+"""Postgres: the declarative base, the engine, and the one way to open a transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import DateTime, MetaData, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from controller.core.errors import Temporary, foreign
+from controller.core.settings import DatabaseSettings
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class DatabaseAway(Temporary):
+    """Raised when Postgres cannot be reached or ended the transaction for its own reasons."""
+
+
+class Base(DeclarativeBase):
+    """The base of every table: times are aware, JSON is ``jsonb``, constraints have fixed names."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {  # noqa: RUF012, SQLAlchemy reads it from the class
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[str]: JSONB,
+        list[int]: JSONB,
+    }
+
+
+class Database:
+    """One process's pool of connections."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self.engine = create_async_engine(
+            async_dsn(settings.postgres_dsn.get_secret_value()),
+            pool_size=settings.postgres_pool,
+            max_overflow=settings.postgres_pool,
+            pool_pre_ping=True,
+            connect_args={"timeout": 5, "command_timeout": 30},
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the block's end, rolled back when it raises.
+
+        Raises DatabaseAway when Postgres is out of reach, dies or asks for a retry (40001, 40P01).
+        """
+        try:
+            async with self._sessions.begin() as session:
+                yield session
+        except (OSError, TimeoutError) as exc:
+            raise DatabaseAway("database_away", reason=foreign(exc)) from exc
+        except DBAPIError as exc:
+            if isinstance(exc, OperationalError) or exc.connection_invalidated or _retryable(exc):
+                raise DatabaseAway("database_away", reason=foreign(exc.orig)) from exc
+            raise
+
+    @asynccontextmanager
+    async def exclusive(self, name: str) -> AsyncIterator[bool]:
+        """Hold the advisory lock ``name`` for the block; the value says whether we got it.
+
+        It is bound to a connection of its own, so a process that dies or is cut off lets go of it.
+        """
+        try:
+            async with self.engine.connect() as connection:
+                held = await _try_lock(connection, name)
+                try:
+                    yield held
+                finally:
+                    await _unlock(connection, name, held)
+        except (OSError, TimeoutError, OperationalError) as exc:
+            raise DatabaseAway("database_away", reason=foreign(exc)) from exc
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+async def lock(session: AsyncSession, name: str, wait: timedelta = timedelta(seconds=20)) -> None:
+    """Hold the advisory lock ``name`` until the transaction ends; wait for it at most ``wait``.
+
+    Raises DatabaseAway (through ``transaction``) when the wait is over.
+    """
+    await session.execute(text(f"SET LOCAL lock_timeout = {int(wait.total_seconds() * 1000)}"))
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(name)})
+
+
+def lock_key(name: str) -> int:
+    """The 64-bit key of a lock's name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def async_dsn(dsn: str) -> str:
+    """A plain ``postgresql://`` address as SQLAlchemy wants it for asyncpg."""
+    return dsn.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+def _retryable(exc: DBAPIError) -> bool:
+    # serialization failure, deadlock, lock not available, and the server's shutdowns (57P0x)
+    code = str(getattr(exc.orig, "sqlstate", None) or getattr(exc.orig, "pgcode", ""))
+    return code in {"40001", "40P01", "55P03"} or code.startswith(("08", "57P", "53"))
+
+
+async def _try_lock(connection: AsyncConnection, name: str) -> bool:
+    result = await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": lock_key(name)})
+    await connection.commit()
+    return bool(result.scalar_one())
+
+
+async def _unlock(connection: AsyncConnection, name: str, held: bool) -> None:
+    if held and not connection.invalidated:
+        await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": lock_key(name)})
+        await connection.commit()

@@ -1,0 +1,43 @@
+"""Structured logs: a dotted event in the past tense, facts as fields, one JSON object a line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+_HIDDEN = ("authorization", "token", "secret", "password", "api_key", "dsn")
+
+
+def _mask(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for key in event:
+        if any(word in key.lower() for word in _HIDDEN):
+            event[key] = "***"
+    return event
+
+
+def configure(process: str, *, level: int = logging.INFO) -> None:
+    """Make this process log JSON lines to stderr, each with ``process`` and the bound context."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _mask,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
+
+
+def get(name: str) -> FilteringBoundLogger:
+    """The logger of one module: ``log = log.get(__name__)``."""
+    logger: FilteringBoundLogger = structlog.get_logger(module=name)
+    return logger

@@ -1,0 +1,84 @@
+"""Dramatiq as a doorbell: a message carries an id, and losing it costs latency only.
+
+Retries and schedules live in Postgres; the sweeper sends again what was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import AgeLimit, AsyncIO, Callbacks, Pipelines, ShutdownNotifications, TimeLimit
+
+from controller.core import log as logs
+from controller.core.errors import foreign
+from controller.core.settings import QueueSettings
+
+log = logs.get(__name__)
+
+HEARTBEAT_MS = 60_000
+MAINTENANCE_PER_MILLION = 100_000
+"""10 % of commands run maintenance. The default, 0.1 %, leaves a dead worker's messages for an hour."""
+DEAD_MESSAGE_MS = 30 * 86_400_000
+LONGEST_NAP_MS = 100
+"""The longest an idle consumer sleeps between looks. Dramatiq's own, 1 s, is paid twice before a commit."""
+
+
+class PromptBroker(RedisBroker):
+    """A broker whose idle consumers look ten times a second."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+        """The consumer of ``queue_name``; ``timeout`` (ms) is cut to ours."""
+        return super().consume(queue_name, prefetch, min(timeout, LONGEST_NAP_MS))
+
+
+def broker(settings: QueueSettings, *, working: bool = False) -> RedisBroker:
+    """The broker; ``working`` adds what only a worker process needs (its event loop and time limits).
+
+    The Retries middleware is left out on purpose: it loses running jobs' retries in a Redis outage.
+    """
+    middleware: list[dramatiq.Middleware] = [AgeLimit(), Callbacks(), Pipelines()]
+    if working:
+        middleware += [TimeLimit(), ShutdownNotifications(), AsyncIO()]
+    return PromptBroker(  # type: ignore[no-untyped-call]
+        url=settings.queue_redis_url.get_secret_value(),
+        namespace="oc",
+        heartbeat_timeout=HEARTBEAT_MS,
+        maintenance_chance=MAINTENANCE_PER_MILLION,
+        dead_message_ttl=DEAD_MESSAGE_MS,
+        middleware=middleware,
+        socket_timeout=2,
+        socket_connect_timeout=1,
+    )
+
+
+@dataclass(frozen=True)
+class Bell:
+    """An actor by name, and the queue that its worker listens on."""
+
+    queue: str
+    actor: str
+
+
+class Doorbell:
+    """Rings actors by name, so that whoever rings imports no worker code."""
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self._broker = broker(settings)
+
+    async def ring(self, bell: Bell, *ids: str) -> None:
+        """Ask the bell's actor to look at ``ids``; a queue that is away is logged, never raised."""
+        await asyncio.to_thread(self._send, bell, ids)
+
+    def _send(self, bell: Bell, ids: tuple[str, ...]) -> None:
+        message: dramatiq.Message[None] = dramatiq.Message(
+            queue_name=bell.queue, actor_name=bell.actor, args=ids, kwargs={}, options={}
+        )
+        try:
+            self._broker.declare_queue(bell.queue)
+            self._broker.enqueue(message)
+        except (redis.RedisError, dramatiq.errors.ConnectionError) as exc:
+            log.warning("queue.ring_lost", queue=bell.queue, actor=bell.actor, reason=foreign(exc))

@@ -1,0 +1,115 @@
+"""The real parts that tests share: one Postgres and two Valkeys for the whole run, a fresh database for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis
+
+from controller.core import ids
+from controller.core.db import Database
+from controller.core.settings import CacheSettings, DatabaseSettings, QueueSettings
+from controller.domain import migrate
+from controller.sandbox import accounts
+from controller.sandbox.postgres import Postgres
+from controller.sandbox.valkey import Valkey
+
+TEMPLATE = "openclaw_template"
+
+
+@pytest.fixture(scope="session")
+def data() -> Iterator[Path]:
+    """A folder for the whole run, which every account may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="openclaw-test-"))
+    folder.chmod(0o755)
+    (folder / "logs").mkdir()
+    yield folder
+    accounts.remove(folder)
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    """An event loop that outlives single tests, for the servers."""
+    with asyncio.Runner() as held:
+        yield held
+
+
+@pytest.fixture(scope="session")
+def postgres(data: Path, runner: asyncio.Runner) -> Iterator[Postgres]:
+    """A running Postgres with a migrated template database."""
+    server = Postgres(data / "postgres", data / "logs", durable=False)
+    runner.run(server.start())
+    runner.run(_make_template(server))
+    yield server
+    runner.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def queue_server(data: Path, runner: asyncio.Runner) -> Iterator[Valkey]:
+    """A running Valkey as the queue."""
+    server = Valkey("queue", data / "queue", data / "logs", queue=True)
+    runner.run(server.start())
+    yield server
+    runner.run(server.stop())
+
+
+@pytest.fixture
+async def dsn(postgres: Postgres) -> AsyncIterator[str]:
+    """The address of a migrated database that only this test uses."""
+    name = f"test_{ids.new()}"
+    admin = await asyncpg.connect(postgres.dsn())
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield postgres.dsn(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    """A pool on that database."""
+    opened = Database(DatabaseSettings(postgres_dsn=dsn))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def queue_url(queue_server: Valkey) -> str:
+    """The address of an emptied queue."""
+    redis.Redis.from_url(queue_server.url).flushall()
+    return queue_server.url
+
+
+@pytest.fixture
+def cache_url(queue_url: str) -> str:
+    """The address of an emptied cache: another database of the same server is enough for one test."""
+    return queue_url.replace("/0", "/1")
+
+
+@pytest.fixture
+def queue(queue_url: str) -> QueueSettings:
+    """The queue's settings."""
+    return QueueSettings(queue_redis_url=queue_url)
+
+
+@pytest.fixture
+def cache(cache_url: str) -> CacheSettings:
+    """The cache's settings."""
+    return CacheSettings(cache_redis_url=cache_url)
+
+
+async def _make_template(server: Postgres) -> None:
+    admin = await asyncpg.connect(server.dsn())
+    await admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    await admin.close()
+    database = Database(DatabaseSettings(postgres_dsn=server.dsn(TEMPLATE)))
+    await migrate.upgrade(database)
+    await database.close()
+
+
+os.environ.setdefault("APP_ENV", "test")
