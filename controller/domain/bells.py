@@ -1,0 +1,14 @@
+"""The doorbells: which queue and actor to ring when there is work. Whoever rings needs no worker code."""
+
+from __future__ import annotations
+
+from controller.core.queue import Bell
+
+EVENT = Bell("billing", "handle_event")
+"""An event waits in the inbox; rung with its id."""
+
+COMMITS = Bell("gitops", "write_commits")
+"""Jobs wait for Git."""
+
+REFRESH = Bell("gitops", "refresh")
+"""The cluster lags behind Git; rung with box ids."""

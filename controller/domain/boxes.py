@@ -1,0 +1,101 @@
+"""A customer's unit: what we want it to be (written to Git) and what we know that it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from controller.core import clock, ids
+from controller.core.db import Base
+from controller.core.errors import NotFound
+from controller.core.settings import Group
+from controller.domain.states import RUNNING, Deletion, State
+
+
+class BoxSettings(Group):
+    """Where new boxes go and on which release."""
+
+    cell: str = "local"
+    """The cell of new boxes, a folder of the GitOps repository."""
+
+    box_release: str = "2026.11.1"
+    """Version of ``charts/box`` for new boxes. Released ring by ring, so a default in code is the oldest."""
+
+    box_ring: int = 2
+    """The ring of new customers: 0 is staff, 1 the canaries."""
+
+
+class Box(Base):
+    """One box. The spec columns are the desired state as of ``rev``; the rest is observed."""
+
+    __tablename__ = "boxes"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.new)
+    customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"), index=True)
+    cell: Mapped[str]
+    rev: Mapped[int]
+    state: Mapped[str]
+    deletion: Mapped[str] = mapped_column(default=Deletion.HELD.value)
+    plan: Mapped[str]
+    release: Mapped[str]
+    ring: Mapped[int]
+    locale: Mapped[str]
+    niche: Mapped[str]
+    model: Mapped[str] = mapped_column(default="default")
+    thinking: Mapped[str] = mapped_column(default="low")
+    profile: Mapped[int] = mapped_column(default=1)
+    secret_versions: Mapped[dict[str, Any]]
+    agent_name: Mapped[str]
+    telegram_users: Mapped[list[int]]
+    suspended_for: Mapped[list[str]] = mapped_column(default=list)
+    """Why it is suspended (``payment``, ``admin``): each reason is lifted by whoever set it."""
+
+    condemned_at: Mapped[datetime | None]
+    live_profile: Mapped[int] = mapped_column(default=0)
+    """The newest profile whose commit is pushed: commit first, then live."""
+
+    synced_rev: Mapped[int] = mapped_column(default=0)
+    """The newest rev that the cluster is known to run."""
+
+    ready_at: Mapped[datetime | None]
+    """When the gateway last reported ready with its own token."""
+
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    def runs(self) -> bool:
+        """Whether the desired state has a pod."""
+        return State(self.state) in RUNNING
+
+
+async def get(session: AsyncSession, box_id: str, *, lock: bool = False) -> Box:
+    """The box, its row locked for this transaction if ``lock``.
+
+    Raises NotFound if there is none.
+    """
+    box = await session.get(Box, box_id, with_for_update=lock, populate_existing=lock)
+    if box is None:
+        raise NotFound("box_unknown", box=box_id[:26])
+    return box
+
+
+def spec(box: Box) -> dict[str, Any]:
+    """The box's whole desired spec as its manifest has it."""
+    return {
+        "rev": box.rev,
+        "state": box.state,
+        "deletion": box.deletion,
+        "plan": box.plan,
+        "release": box.release,
+        "ring": box.ring,
+        "locale": box.locale,
+        "niche": box.niche,
+        "model": box.model,
+        "thinking": box.thinking,
+        "profile": box.profile,
+        "secrets": dict(box.secret_versions),
+        "connections": [],
+    }

@@ -1,0 +1,35 @@
+"""When a job is done: what the cluster runs and what the box reports, put together in one place."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controller.core import clock
+from controller.domain import boxes, jobs, progress
+from controller.domain.boxes import Box
+from controller.domain.jobs import Job, JobState, Verb
+
+NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
+"""Verbs after which the gateway itself must have reported ready, with its own token."""
+
+
+async def report_ready(session: AsyncSession, box_id: str, *, profile: int, gateway: str) -> None:
+    """The box's gateway runs ``profile``; jobs that waited for it are done."""
+    box = await boxes.get(session, box_id, lock=True)
+    box.ready_at = clock.now()
+    await progress.add(session, box.id, "ready", profile=profile, gateway=gateway)
+    await finish(session, box)
+
+
+async def finish(session: AsyncSession, box: Box) -> None:
+    """Close the box's synced jobs that wait for nothing more. The caller holds the box's row lock."""
+    for job in await jobs.open_of(session, box.id, JobState.SYNCED):
+        if _complete(job, box):
+            jobs.done(job)
+            await progress.add(session, box.id, "done", job=job.id, verb=job.verb, rev=job.rev)
+
+
+def _complete(job: Job, box: Box) -> bool:
+    if job.verb not in NEEDS_GATEWAY or box.synced_rev > job.rev:
+        return True
+    return box.ready_at is not None and job.committed_at is not None and box.ready_at >= job.committed_at

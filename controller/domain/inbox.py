@@ -1,0 +1,102 @@
+"""Outside events, stored once by id before we answer; handled later, as often as it takes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Index, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from controller.core import clock
+from controller.core.db import Base
+from controller.core.errors import CloudError, Permanent
+
+MAX_ATTEMPTS = 12
+"""With the back-off below an event is tried for about half an hour, then set aside for a human."""
+
+
+class InboxEvent(Base):
+    """One event of one source. Neither ``done_at`` nor ``set_aside_at``: it waits for its next attempt."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        Index("ix_inbox_waiting", "next_attempt_at", postgresql_where="done_at IS NULL AND set_aside_at IS NULL"),
+    )
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    received_at: Mapped[datetime] = mapped_column(default=clock.now)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime] = mapped_column(default=clock.now)
+    error: Mapped[str | None]
+    done_at: Mapped[datetime | None]
+    set_aside_at: Mapped[datetime | None]
+
+
+async def put(session: AsyncSession, source: str, event_id: str, kind: str, payload: dict[str, Any]) -> bool:
+    """Store the event unless its id is known; whether it was new."""
+    statement = (
+        insert(InboxEvent)
+        .values(
+            source=source,
+            event_id=event_id,
+            kind=kind,
+            payload=payload,
+            received_at=clock.now(),
+            attempts=0,
+            next_attempt_at=clock.now(),
+        )
+        .on_conflict_do_nothing()
+        .returning(InboxEvent.event_id)
+    )
+    return (await session.execute(statement)).first() is not None
+
+
+async def take(session: AsyncSession, source: str, event_id: str) -> InboxEvent | None:
+    """The event with its row locked, or None if it is handled, set aside, unknown or in other hands."""
+    query = (
+        select(InboxEvent)
+        .where(InboxEvent.source == source, InboxEvent.event_id == event_id)
+        .where(InboxEvent.done_at.is_(None), InboxEvent.set_aside_at.is_(None))
+        .with_for_update(skip_locked=True)
+    )
+    found: InboxEvent | None = await session.scalar(query)
+    return found
+
+
+async def due(session: AsyncSession, source: str, limit: int = 200) -> list[str]:
+    """Ids of events that wait and whose time has come, oldest first."""
+    query = (
+        select(InboxEvent.event_id)
+        .where(InboxEvent.source == source, InboxEvent.next_attempt_at <= clock.now())
+        .where(InboxEvent.done_at.is_(None), InboxEvent.set_aside_at.is_(None))
+        .order_by(InboxEvent.next_attempt_at)
+        .limit(limit)
+    )
+    return list(await session.scalars(query))
+
+
+def done(event: InboxEvent) -> None:
+    """The event's effects are in this transaction, and so is this mark."""
+    event.done_at = clock.now()
+    event.error = None
+
+
+def failed(event: InboxEvent, error: CloudError) -> None:
+    """Count a failed attempt: schedule the next, or set the event aside after the last or a permanent error."""
+    event.attempts += 1
+    event.error = str(error)
+    if isinstance(error, Permanent) or event.attempts >= MAX_ATTEMPTS:
+        event.set_aside_at = clock.now()
+    else:
+        event.next_attempt_at = clock.now() + backoff(event.attempts)
+
+
+def backoff(attempts: int) -> timedelta:
+    """The wait after the ``attempts``-th failure: 1 s doubling, at most 5 min."""
+    return timedelta(seconds=min(2 ** (attempts - 1), 300))

@@ -1,0 +1,146 @@
+"""Operator jobs: "box B wants these fields at revision N". The outbox, the schedule and the audit row in one.
+
+queued ──► committed (sha) ──► synced ──► done
+   └─────────┴────────────────────┴─────► failed (a human looks; the reason is in ``error``)
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from controller.core import clock, ids
+from controller.core.db import Base
+from controller.core.errors import CloudError, Permanent
+from controller.domain.inbox import backoff
+
+MAX_ATTEMPTS = 60
+"""At the back-off's cap of 5 minutes a job waits out a Git remote that is away for hours."""
+
+STUCK_AFTER = timedelta(minutes=15)
+"""A committed job that the cluster has not reached by then is shown as stuck (invariant I12)."""
+
+
+class Verb(StrEnum):
+    """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention."""
+
+    PROVISION = "provision"
+    RESIZE = "resize"
+    SUSPEND = "suspend"
+    REACTIVATE = "reactivate"
+    DESTROY = "destroy"
+    APPROVE = "approve"
+    ERASE = "erase"
+
+
+class JobState(StrEnum):
+    """How far a job has come."""
+
+    QUEUED = "queued"
+    COMMITTED = "committed"
+    SYNCED = "synced"
+    DONE = "done"
+    FAILED = "failed"
+
+
+OPEN = (JobState.QUEUED, JobState.COMMITTED, JobState.SYNCED)
+
+
+class Job(Base):
+    """One intent for one box, carried by exactly one commit."""
+
+    __tablename__ = "operator_jobs"
+    __table_args__ = (
+        UniqueConstraint("box_id", "rev"),
+        Index("ix_operator_jobs_open", "state", "next_attempt_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=ids.new)
+    box_id: Mapped[str] = mapped_column(ForeignKey("boxes.id"), index=True)
+    verb: Mapped[str]
+    rev: Mapped[int]
+    fields: Mapped[dict[str, Any]]
+    """The spec fields that it sets, by dotted path; the whole spec for ``provision``."""
+
+    actor: Mapped[str]
+    """Who wanted it: ``stripe``, ``admin``, ``system:retention``."""
+
+    cause: Mapped[str | None]
+    """The event or request that led to it."""
+
+    state: Mapped[str] = mapped_column(default=JobState.QUEUED.value)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime] = mapped_column(default=clock.now)
+    error: Mapped[str | None]
+    base_sha: Mapped[str | None]
+    """The tip of ``main`` before the first push that may carry it: where to look for it afterwards."""
+
+    commit_sha: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    committed_at: Mapped[datetime | None]
+    synced_at: Mapped[datetime | None]
+    done_at: Mapped[datetime | None]
+
+
+async def claim(session: AsyncSession, limit: int = 50) -> list[Job]:
+    """The oldest jobs due for Git, at most ``limit``, every box's in the order of its revs.
+
+    A job whose box has an older one still queued waits with it, so no rev overtakes another.
+    """
+    waiting = select(Job.box_id).where(Job.state == JobState.QUEUED, Job.next_attempt_at > clock.now())
+    query = (
+        select(Job)
+        .where(Job.state == JobState.QUEUED, Job.next_attempt_at <= clock.now())
+        .where(Job.box_id.not_in(waiting))
+        .order_by(Job.created_at, Job.rev)
+        .limit(limit)
+    )
+    return list(await session.scalars(query))
+
+
+async def open_of(session: AsyncSession, box_id: str, *states: JobState) -> list[Job]:
+    """The box's jobs in ``states`` (all open ones by default), by rev."""
+    query = select(Job).where(Job.box_id == box_id, Job.state.in_(states or OPEN)).order_by(Job.rev)
+    return list(await session.scalars(query))
+
+
+def committed(job: Job, sha: str) -> None:
+    """The job is in ``main`` as ``sha``."""
+    job.state = JobState.COMMITTED
+    job.commit_sha = sha
+    job.committed_at = clock.now()
+    job.error = None
+
+
+def synced(job: Job) -> None:
+    """The cluster runs the job's rev or a newer one."""
+    job.state = JobState.SYNCED
+    job.synced_at = clock.now()
+
+
+def done(job: Job) -> None:
+    """Nothing is left to do; the customer may be told."""
+    job.state = JobState.DONE
+    job.done_at = clock.now()
+
+
+def failed(job: Job, error: CloudError) -> None:
+    """Count a failed attempt: schedule the next, or give the job to a human."""
+    job.attempts += 1
+    job.error = str(error)
+    if isinstance(error, Permanent) or job.attempts >= MAX_ATTEMPTS:
+        job.state = JobState.FAILED
+    else:
+        job.next_attempt_at = clock.now() + backoff(job.attempts)
+
+
+def retry(job: Job) -> None:
+    """Queue a failed job again, now, with a fresh count."""
+    job.state = JobState.QUEUED
+    job.attempts = 0
+    job.next_attempt_at = clock.now()

@@ -1,0 +1,241 @@
+"""What happens to a box and when: every change of desired state is made here, with its job, in one transaction.
+
+``converge`` is the only door for money: it looks at what Stripe says now and at the box, and closes the gap. The verbs
+below it are for admins and the clock. All of them raise a job only when something really changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controller.core import clock
+from controller.core.crypto import Sealer
+from controller.core.errors import Conflict
+from controller.core.settings import Group
+from controller.domain import boxes, customers, jobs, plans, progress, states, subscriptions, tokens, vault
+from controller.domain.boxes import Box, BoxSettings
+from controller.domain.drafts import Draft
+from controller.domain.jobs import Job, Verb
+from controller.domain.states import Deletion, State
+from controller.domain.subscriptions import Entitlement, Facts, Subscription
+
+PAYMENT = "payment"
+ADMIN = "admin"
+PAID_WITHOUT_DRAFT = "paid_without_draft"
+
+
+class LifecycleSettings(Group):
+    """The clock of deletion."""
+
+    retention: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
+    """How long a cancelled box's data is kept. 7 days: a card that expired on holiday. 0 deletes at once."""
+
+
+@dataclass(frozen=True)
+class Mint:
+    """What making a box needs beside its owner."""
+
+    sealer: Sealer
+    pepper: str
+    settings: BoxSettings
+
+
+@dataclass(frozen=True)
+class Why:
+    """Who wanted a change, and the event or request behind it; both end in the commit's trailers."""
+
+    actor: str
+    cause: str | None = None
+
+
+async def converge(session: AsyncSession, mint: Mint, facts: Facts, why: Why) -> Job | None:
+    """Make subscription and box agree with ``facts``; the job this took, if any.
+
+    The caller holds the subscription's lock from before the fetch, so that no older answer comes after a newer.
+    Raises Invalid for a price that is not ours.
+    """
+    plan = plans.of_price_key(facts.price_key)
+    row = await _subscription(session, facts, plan.name.value)
+    entitlement = facts.entitlement()
+    if row.box_id is None:
+        return await _first_box(session, mint, row, entitlement, why)
+    box = await boxes.get(session, row.box_id, lock=True)
+    if entitlement == Entitlement.ENDED:
+        return await condemn(session, box, why)
+    reasons = set(box.suspended_for) - {PAYMENT}
+    if entitlement == Entitlement.SUSPENDED:
+        reasons.add(PAYMENT)
+    return await _apply(session, box, why, plan=plan.name.value, reasons=reasons)
+
+
+async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft: Draft, why: Why) -> Job:
+    """Make the subscription's box from the draft, with tokens and sealed secrets, and the job to commit it."""
+    box = Box(
+        customer_id=row.customer_id,
+        cell=mint.settings.cell,
+        rev=1,
+        state=State.ACTIVE.value,
+        deletion=Deletion.HELD.value,
+        plan=row.plan,
+        release=mint.settings.box_release,
+        ring=mint.settings.box_ring,
+        locale=draft.locale,
+        niche=draft.niche,
+        model="default",
+        thinking="low",
+        profile=1,
+        secret_versions={},
+        agent_name=draft.agent_name,
+        telegram_users=draft.telegram_users[: plans.get(row.plan).telegram_users],
+        suspended_for=[],
+    )
+    session.add(box)
+    await session.flush()
+    telegram = await vault.hand_over(session, mint.sealer, draft.id, box.id, vault.TELEGRAM)
+    box.secret_versions = {"telegram": telegram or 1, **await _issue_tokens(session, mint, box.id)}
+    row.box_id, row.condition = box.id, None
+    await progress.add(session, box.id, "paid")
+    return await _job(session, box, Verb.PROVISION, boxes.spec(box), why)
+
+
+async def condemn(session: AsyncSession, box: Box, why: Why) -> Job | None:
+    """Stop the box for good, keep its data for the retention; its tokens are dead from the commit on."""
+    if box.state in {State.CONDEMNED, State.DESTROYED}:
+        return None
+    box.condemned_at = clock.now()
+    await tokens.revoke_all(session, box.id)
+    return await _change(session, box, Verb.DESTROY, why, state=State.CONDEMNED.value)
+
+
+async def suspend(session: AsyncSession, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
+    """Stop the box for ``reason``; data, tokens' names and volume stay."""
+    _alive(box)
+    return await _apply(session, box, why, plan=box.plan, reasons={*box.suspended_for, reason})
+
+
+async def reactivate(session: AsyncSession, mint: Mint, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
+    """Lift ``reason``; the box runs again when no other is left. A condemned box comes back with new tokens."""
+    if box.state == State.CONDEMNED:
+        return await _bring_back(session, mint, box, why)
+    _alive(box)
+    return await _apply(session, box, why, plan=box.plan, reasons=set(box.suspended_for) - {reason})
+
+
+async def resize(session: AsyncSession, box: Box, plan: str, why: Why) -> Job | None:
+    """Give the box the resources of ``plan``.
+
+    Raises Invalid for an unknown plan.
+    """
+    _alive(box)
+    return await _apply(session, box, why, plan=plans.get(plan).name.value, reasons=set(box.suspended_for))
+
+
+async def end_retention(session: AsyncSession, settings: LifecycleSettings, limit: int = 20) -> list[Job]:
+    """The next step for condemned boxes whose time is up: approve the deletion, then, once applied, erase."""
+    busy = exists().where(Job.box_id == Box.id, Job.state.in_(jobs.OPEN))
+    query = (
+        select(Box)
+        .where(Box.state == State.CONDEMNED, Box.condemned_at <= clock.now() - settings.retention, ~busy)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    why = Why("system:retention")
+    made = []
+    for box in await session.scalars(query):
+        if box.deletion == Deletion.HELD:
+            made.append(await _change(session, box, Verb.APPROVE, why, deletion=Deletion.APPROVED.value))
+        else:
+            made.append(await _change(session, box, Verb.ERASE, why, state=State.DESTROYED.value))
+            await vault.forget(session, box.id)
+    return made
+
+
+async def _subscription(session: AsyncSession, facts: Facts, plan: str) -> Subscription:
+    row = await subscriptions.of_stripe(session, facts.stripe_id)
+    draft = await _draft(session, facts.draft_id)
+    if row is None:
+        locale = draft.locale if draft else "pt-BR"
+        owner = await customers.of_stripe(session, facts.stripe_customer_id, email=facts.email, locale=locale)
+        row = Subscription(stripe_id=facts.stripe_id, customer_id=owner.id)
+        session.add(row)
+    subscriptions.store(row, facts, plan, draft_id=draft.id if draft else None)
+    await session.flush()
+    return row
+
+
+async def _draft(session: AsyncSession, draft_id: str | None) -> Draft | None:
+    if draft_id is None:
+        return None
+    found: Draft | None = await session.get(Draft, draft_id)
+    return found
+
+
+async def _first_box(
+    session: AsyncSession, mint: Mint, row: Subscription, entitlement: Entitlement, why: Why
+) -> Job | None:
+    if entitlement != Entitlement.LIVE:
+        return None
+    draft = await _draft(session, row.draft_id)
+    if draft is None:
+        row.condition = PAID_WITHOUT_DRAFT
+        return None
+    return await provision(session, mint, row, draft, why)
+
+
+async def _bring_back(session: AsyncSession, mint: Mint, box: Box, why: Why) -> Job:
+    states.check(State(box.state), State.ACTIVE, Deletion(box.deletion))
+    box.condemned_at, box.suspended_for = None, []
+    versions = {**box.secret_versions, **await _issue_tokens(session, mint, box.id)}
+    box.secret_versions = versions
+    return await _change(session, box, Verb.REACTIVATE, why, state=State.ACTIVE.value, secrets=versions)
+
+
+async def _issue_tokens(session: AsyncSession, mint: Mint, box_id: str) -> dict[str, int]:
+    return {
+        "agent": await tokens.issue_agent(session, sealer=mint.sealer, pepper=mint.pepper, box_id=box_id),
+        "proxy": await tokens.issue_proxy(session, sealer=mint.sealer, pepper=mint.pepper, box_id=box_id),
+    }
+
+
+async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reasons: set[str]) -> Job | None:
+    if box.state in {State.CONDEMNED, State.DESTROYED}:
+        return None
+    box.suspended_for = sorted(reasons)
+    state = State.SUSPENDED if reasons else State.ACTIVE
+    changed = {"state": state.value} if box.state != state else {}
+    if box.plan != plan:
+        changed["plan"] = plan
+    if not changed:
+        return None
+    verb = Verb.RESIZE
+    if "state" in changed:
+        verb = Verb.SUSPEND if reasons else Verb.REACTIVATE
+    return await _change(session, box, verb, why, **changed)
+
+
+async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **fields: Any) -> Job:
+    if "state" in fields:
+        states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
+    for name in ("state", "plan", "deletion"):
+        if name in fields:
+            setattr(box, name, fields[name])
+    box.rev += 1
+    return await _job(session, box, verb, {"rev": box.rev, **fields}, why)
+
+
+async def _job(session: AsyncSession, box: Box, verb: Verb, fields: dict[str, Any], why: Why) -> Job:
+    job = Job(box_id=box.id, verb=verb.value, rev=box.rev, fields=fields, actor=why.actor, cause=why.cause)
+    session.add(job)
+    await session.flush()
+    return job
+
+
+def _alive(box: Box) -> None:
+    if box.state in {State.CONDEMNED, State.DESTROYED}:
+        raise Conflict("box_ended", box=box.id, state=box.state)

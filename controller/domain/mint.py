@@ -1,0 +1,74 @@
+"""A box without a purchase: for ops and for black-box tests, on a complimentary subscription."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controller.core import clock
+from controller.domain import boxes, drafts, lifecycle, vault
+from controller.domain.customers import Customer
+from controller.domain.drafts import Draft, Email
+from controller.domain.lifecycle import Mint, Why
+from controller.domain.plans import PlanName
+from controller.domain.subscriptions import Subscription
+
+PERIOD = timedelta(days=30)
+
+
+class Order(BaseModel):
+    """What ops say of the box; without a bot token it has no Telegram channel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    email: Email = "ops@openclaw.cloud"
+    plan: PlanName = PlanName.PRO
+    niche: str = "general"
+    agent_name: str = "Claw"
+    locale: str = "en"
+    telegram_users: list[int] = []
+    bot_token: str | None = None
+
+
+class Minted(BaseModel):
+    """The new box and its tokens, in plain this once."""
+
+    customer_id: str
+    box_id: str
+    proxy_token: str
+    agent_token: str
+
+
+async def create(session: AsyncSession, mint: Mint, order: Order, why: Why) -> Minted:
+    """A customer, a subscription that never asks for money, a box and the job to commit it."""
+    customer = Customer(email=order.email, locale=order.locale)
+    draft = Draft(currency="usd", **order.model_dump(exclude={"bot_token"}))
+    session.add_all([customer, draft])
+    await session.flush()
+    if order.bot_token is not None:
+        await vault.put(session, mint.sealer, draft.id, vault.TELEGRAM, drafts.bot_token(order.bot_token))
+    row = Subscription(
+        kind="complimentary",
+        customer_id=customer.id,
+        draft_id=draft.id,
+        status="active",
+        plan=order.plan.value,
+        period_start=clock.now(),
+        period_end=clock.now() + PERIOD,
+    )
+    session.add(row)
+    await session.flush()
+    job = await lifecycle.provision(session, mint, row, draft, why)
+    box = await boxes.get(session, job.box_id)
+    opened = {
+        name: await vault.get(session, mint.sealer, box.id, name, box.secret_versions[name], reader=why.actor)
+        for name in (vault.PROXY, vault.AGENT)
+    }
+    return Minted(
+        customer_id=customer.id,
+        box_id=box.id,
+        proxy_token=opened[vault.PROXY],
+        agent_token=opened[vault.AGENT],
+    )

@@ -1,0 +1,20 @@
+"""Every table in one place, for migrations: importing this module fills ``Base.metadata``."""
+
+from __future__ import annotations
+
+from controller.core.db import Base
+from controller.domain import (
+    boxes,
+    customers,
+    drafts,
+    inbox,
+    jobs,
+    progress,
+    subscriptions,
+    tokens,
+    usage,
+    vault,
+)
+
+METADATA = Base.metadata
+MODULES = (boxes, customers, drafts, inbox, jobs, progress, subscriptions, tokens, usage, vault)

@@ -1,0 +1,75 @@
+"""What the token proxy measured: one row a response, and a month's sums computed from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from controller.core import clock
+from controller.core.db import Base
+from controller.domain.measured import Measured
+
+
+class UsageEvent(Base):
+    """One response. ``estimated`` when the provider did not say and we counted what was delivered."""
+
+    __tablename__ = "usage_events"
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("boxes.id"), index=True)
+    model: Mapped[str]
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    reasoning_tokens: Mapped[int] = mapped_column(BigInteger)
+    estimated: Mapped[bool]
+    at: Mapped[datetime]
+
+
+class UsageMonthly(Base):
+    """A box's sums over one billing period, told apart by the period's start (UTC)."""
+
+    __tablename__ = "usage_monthly"
+
+    box_id: Mapped[str] = mapped_column(ForeignKey("boxes.id"), primary_key=True)
+    period_start: Mapped[datetime] = mapped_column(primary_key=True)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    computed_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+async def record(session: AsyncSession, measured: Iterable[Measured]) -> int:
+    """Insert the rows whose request id is new and recompute their boxes' sums; how many were new."""
+    rows: list[dict[str, Any]] = [one.model_dump() for one in measured]
+    if not rows:
+        return 0
+    statement = insert(UsageEvent).values(rows).on_conflict_do_nothing().returning(UsageEvent.box_id)
+    boxes = list(await session.scalars(statement))
+    for box_id in sorted(set(boxes)):
+        await _roll_up(session, box_id)
+    return len(boxes)
+
+
+async def _roll_up(session: AsyncSession, box_id: str) -> None:
+    # Computed from the rows, never incremented: a redelivery cannot count twice.
+    await session.execute(
+        text(
+            """
+            INSERT INTO usage_monthly (box_id, period_start, requests, input_tokens, output_tokens, computed_at)
+            SELECT s.box_id, s.period_start, count(*), sum(e.input_tokens), sum(e.output_tokens), :now
+            FROM subscriptions s JOIN usage_events e ON e.box_id = s.box_id AND e.at >= s.period_start
+            WHERE s.box_id = :box GROUP BY s.box_id, s.period_start
+            ON CONFLICT (box_id, period_start) DO UPDATE SET requests = excluded.requests,
+              input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+              computed_at = excluded.computed_at
+            """
+        ),
+        {"box": box_id, "now": clock.now()},
+    )
