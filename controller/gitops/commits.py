@@ -1,0 +1,145 @@
+"""From intents to commits: one commit per job, chained, pushed at once, each job in history exactly once.
+
+A refused race is answered by fetching and applying the intents again to what is there now; text is never merged.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from controller.core import clock, failpoints
+from controller.core import log as logs
+from controller.core.errors import CloudError, Permanent
+from controller.gitops import manifests
+from controller.gitops.manifests import ManifestError
+from controller.gitops.repository import Commit, PushRejected, Repository
+
+log = logs.get(__name__)
+
+TRIES = 8
+_FIRST_WAIT = 0.02
+_LONGEST_WAIT = 1.0
+
+
+class RevBehind(Permanent):
+    """Raised when Git already holds this or a newer rev that the job does not know of."""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One job as Git needs it. ``base_sha`` is where ``main`` stood before any push that may carry it."""
+
+    job_id: str
+    box_id: str
+    customer_id: str
+    cell: str
+    verb: str
+    rev: int
+    fields: dict[str, Any]
+    actor: str
+    cause: str | None
+    base_sha: str
+
+    @property
+    def path(self) -> str:
+        """The box's file."""
+        return manifests.path(self.cell, self.box_id)
+
+
+@dataclass
+class Outcome:
+    """What became of a batch: jobs with their commit, and jobs that cannot be applied with the reason."""
+
+    landed: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, CloudError] = field(default_factory=dict)
+    built_at: datetime = field(default_factory=clock.now)
+    pushed_at: datetime = field(default_factory=clock.now)
+
+
+def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
+    """Land the intents on ``main``, in order; an intent that is not valid is refused alone.
+
+    Raises RemoteAway, PushRefused or (after ``TRIES`` lost races) PushRejected: nothing of the batch is known to
+    have landed then, and calling again is safe.
+    """
+    for attempt in range(TRIES):
+        tip = repository.fetch()
+        outcome = Outcome(landed=_already_there(repository, intents, tip))
+        missing = [intent for intent in intents if intent.job_id not in outcome.landed]
+        built = _build(repository, tip, missing, outcome)
+        if not built:
+            return outcome
+        outcome.built_at = clock.now()
+        failpoints.hit("gitops.before_push")
+        try:
+            repository.push(outcome.landed[built[-1].job_id])
+        except PushRejected:
+            log.info("gitops.push_rejected", attempt=attempt + 1, jobs=len(built))
+            time.sleep(random.uniform(0, min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)))  # noqa: S311, only a wait
+            continue
+        outcome.pushed_at = clock.now()
+        failpoints.hit("gitops.after_push")
+        return outcome
+    raise PushRejected("git_push_rejected", tries=TRIES)
+
+
+def message(intent: Intent) -> str:
+    """The commit's message: ours alone, ids and enums only, so nothing a customer typed can stand in it."""
+    lines = [
+        f"box({intent.box_id}): {intent.verb} at rev {intent.rev}",
+        "",
+        f"Job-Id: {intent.job_id}",
+        f"Box: {intent.box_id}",
+        f"Customer: {intent.customer_id}",
+        f"Action: {intent.verb}",
+        f"Actor: {intent.actor}",
+    ]
+    if intent.cause is not None:
+        lines.append(f"{'Stripe-Event' if intent.actor == 'stripe' else 'Request-Id'}: {intent.cause}")
+    return "\n".join(lines) + "\n"
+
+
+def _already_there(repository: Repository, intents: Sequence[Intent], tip: str) -> dict[str, str]:
+    wanted = {intent.job_id for intent in intents}
+    found: dict[str, str] = {}
+    for base in {intent.base_sha for intent in intents} - {tip}:
+        found.update(repository.trailers(base, tip, "Job-Id"))
+    return {job_id: sha for job_id, sha in found.items() if job_id in wanted}
+
+
+def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> list[Intent]:
+    files = repository.read(tip, [intent.path for intent in intents])
+    built, commits = [], []
+    for intent in intents:
+        try:
+            content = apply(intent, files.get(intent.path))
+        except (ManifestError, RevBehind) as error:
+            outcome.refused[intent.job_id] = error
+            continue
+        files[intent.path] = content
+        built.append(intent)
+        commits.append(Commit({intent.path: content}, message(intent)))
+    if commits:
+        shas = repository.chain(tip, commits)
+        outcome.landed.update({intent.job_id: sha for intent, sha in zip(built, shas, strict=True)})
+    return built
+
+
+def apply(intent: Intent, content: bytes | None) -> bytes:
+    """The box's file after the intent: a new one for ``provision``, else only the job's fields changed.
+
+    Raises ManifestError if the result is not valid, RevBehind if Git has this rev or a newer one already.
+    """
+    if content is None:
+        if intent.verb != "provision":
+            raise ManifestError("manifest_missing", box=intent.box_id)
+        return manifests.create(intent.box_id, intent.customer_id, intent.fields)
+    current = manifests.read(content)
+    if current.spec.rev >= intent.rev:
+        raise RevBehind("rev_behind_git", box=intent.box_id, git=current.spec.rev, job=intent.rev)
+    return manifests.change(content, intent.fields)

@@ -1,0 +1,189 @@
+"""The box manifest: one typed file per box in Git, and nothing else there belongs to us.
+
+Pure: parse, check, change and write manifests; no Git and no network. Ids, enums, sizes, versions and
+references only: never a secret, free text or anything personal. The chart's ``values.schema.json`` is
+generated from these models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from controller.core import ids
+from controller.core.errors import Permanent, foreign
+from controller.domain.plans import PlanName
+from controller.domain.states import Deletion, State
+
+Id = Annotated[str, StringConstraints(pattern=ids.PATTERN)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Release = Annotated[str, StringConstraints(pattern=r"^\d{4}\.\d{1,2}\.\d{1,4}$")]
+Cell = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Version = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class ManifestError(Permanent):
+    """Raised when a manifest in Git or about to enter Git is not valid."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Metadata(_Part):
+    """Whose box it is; never changes."""
+
+    id: Id
+    customer: Id
+
+
+class SecretVersions(_Part):
+    """Versions of the box's secrets; the values are sealed in Postgres."""
+
+    agent: Version
+    telegram: Version
+    proxy: Version
+
+
+class Connection(_Part):
+    """A connected provider; a new version tells the box to look again."""
+
+    provider: Slug
+    version: Version
+
+
+class Spec(_Part):
+    """What the platform wants; it writes here, only the fields that its job changes."""
+
+    rev: Annotated[int, Field(ge=1, le=10_000_000)]
+    state: State
+    deletion: Deletion = Deletion.HELD
+    plan: PlanName
+    release: Release
+    ring: Annotated[int, Field(ge=0, le=9)]
+    locale: Literal["pt-BR", "en"]
+    niche: Slug
+    model: Slug
+    thinking: Literal["off", "low", "medium", "high"]
+    profile: Version
+    secrets: SecretVersions
+    connections: Annotated[tuple[Connection, ...], Field(max_length=50)] = ()
+
+
+class Overrides(_Part):
+    """What ops want beyond the plan, by pull request; the platform never writes here."""
+
+    memory_request_mib: Annotated[int, Field(ge=256, le=65_536)] | None = None
+    memory_limit_mib: Annotated[int, Field(ge=256, le=65_536)] | None = None
+    cpu_request_milli: Annotated[int, Field(ge=50, le=32_000)] | None = None
+    cpu_limit_milli: Annotated[int, Field(ge=50, le=32_000)] | None = None
+    volume_gib: Annotated[int, Field(ge=1, le=1_000)] | None = None
+
+
+class Manifest(_Part):
+    """One box as Git has it."""
+
+    apiVersion: Literal["openclaw.cloud/v1"] = "openclaw.cloud/v1"  # noqa: N815, Kubernetes' spelling
+    kind: Literal["Box"] = "Box"
+    metadata: Metadata
+    spec: Spec
+    overrides: Overrides = Overrides()
+
+
+def path(cell: str, box_id: str) -> str:
+    """Where the box's file is: ``cells/<cell>/boxes/<hh>/<id>.yaml``; ``hh`` from SHA-1 of the id.
+
+    Raises Invalid if ``box_id`` is not an id of ours.
+    """
+    return f"cells/{cell}/boxes/{shard(box_id)}/{ids.checked(box_id)}.yaml"
+
+
+def shard(box_id: str) -> str:
+    """The two hex digits that spread boxes over 256 folders; the first names the ApplicationSet."""
+    return hashlib.sha1(box_id.encode(), usedforsecurity=False).hexdigest()[:2]
+
+
+def application_set(box_id: str) -> str:
+    """The name of the ApplicationSet that renders this box."""
+    return f"boxes-{shard(box_id)[0]}"
+
+
+def create(box_id: str, customer_id: str, spec: dict[str, Any]) -> bytes:
+    """The file of a new box.
+
+    Raises ManifestError if the spec is not valid.
+    """
+    document = {"metadata": {"id": box_id, "customer": customer_id}, "spec": spec}
+    return _dump(_quoted(_validated(document).model_dump(mode="json", exclude_none=True)))
+
+
+def read(content: bytes) -> Manifest:
+    """The manifest in ``content``.
+
+    Raises ManifestError if it is not YAML or not a valid manifest, naming the first fault.
+    """
+    return _validated(_load(content))
+
+
+def change(content: bytes, fields: dict[str, Any]) -> bytes:
+    """``content`` with ``fields`` of its spec set; all else, comments included, stays as it was.
+
+    ``fields`` maps a dotted path below ``spec`` (``state``, ``secrets.agent``) to a JSON value. Returns
+    ``content`` itself when nothing changes. Raises ManifestError if the result would be invalid.
+    """
+    document = _load(content)
+    before = _validated(document)
+    for dotted, value in fields.items():
+        *parents, leaf = dotted.split(".")
+        target = document["spec"]
+        for name in parents:
+            target = target[name]
+        target[leaf] = _quoted(value)
+    return content if _validated(document) == before else _dump(document)
+
+
+def _load(content: bytes) -> Any:
+    try:
+        return _yaml().load(content)
+    except (YAMLError, UnicodeDecodeError) as exc:
+        raise ManifestError("manifest_not_yaml", reason=foreign(exc)) from exc
+
+
+def _validated(document: Any) -> Manifest:
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ManifestError("manifest_invalid", field=where, reason=foreign(first["msg"])) from exc
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = 120
+    return yaml
+
+
+def _dump(document: Any) -> bytes:
+    out = io.BytesIO()
+    _yaml().dump(document, out)
+    return out.getvalue()
+
+
+def _quoted(value: Any) -> Any:
+    # Argo CD reads YAML 1.1, where an unquoted `no` or `1e3` is not a string.
+    if isinstance(value, str):
+        return DoubleQuotedScalarString(value)
+    if isinstance(value, dict):
+        return CommentedMap((key, _quoted(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return CommentedSeq(_quoted(item) for item in value)
+    return value

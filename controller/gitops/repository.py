@@ -1,0 +1,226 @@
+"""The only code that runs git: a full bare clone, commits built by ``fast-import``, plain pushes.
+
+Knows paths, bytes and messages; nothing of boxes or jobs. No work tree, no index, no rebase, no force. A push is a
+compare-and-swap on ``main``: whoever is late gets PushRejected, fetches and builds again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import git
+from pydantic import Field
+
+from controller.core import clock
+from controller.core import log as logs
+from controller.core.errors import Permanent, Temporary, foreign
+from controller.core.settings import Group
+
+log = logs.get(__name__)
+
+MAIN = "refs/heads/main"
+_SCRATCH = "refs/writer/next"
+_REJECTED = ("non-fast-forward", "fetch first", "cannot lock ref", "stale info", "failed to update ref")
+_REFUSED = ("hook declined", "protected branch", "pre-receive")
+_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ASKPASS": "",
+    "LC_ALL": "C",
+}
+
+
+class GitSettings(Group):
+    """The GitOps repository and where this process keeps its clone."""
+
+    git_remote: str
+    """A path or address. Credentials never stand in it: it is logged."""
+
+    git_clone_dir: Path
+    """The bare clone: a cache, made again when it is missing or broken."""
+
+    git_timeout: timedelta = Field(default=timedelta(seconds=30))
+    """For one git command. 30 s: far below an actor's limit, far above a slow host."""
+
+    git_author_name: str = "openclaw-cloud"
+    git_author_email: str = "gitops@openclaw.cloud"
+
+
+class RemoteAway(Temporary):
+    """Raised when the remote does not answer; what a push did then is unknown until the next fetch."""
+
+
+class PushRejected(Temporary):
+    """Raised when ``main`` moved meanwhile."""
+
+
+class PushRefused(Permanent):
+    """Raised when a hook or a rule of the remote says no."""
+
+
+class RepositoryBroken(Temporary):
+    """Raised when the local clone cannot be read; it is dropped, the next call clones again."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit to build: files to write (whole content) and a message with its trailers."""
+
+    files: dict[str, bytes]
+    message: str
+
+
+class Repository:
+    """A local bare clone and its remote. One thread at a time."""
+
+    def __init__(self, settings: GitSettings) -> None:
+        self._settings = settings
+        self._dir = settings.git_clone_dir
+
+    def fetch(self) -> str:
+        """Bring the clone up to date; the sha of ``main``.
+
+        Raises RemoteAway; Permanent if the remote has no ``main``.
+        """
+        if not (self._dir / "HEAD").exists():
+            self._clone()
+        self._git("fetch", "--quiet", "--no-tags", "origin", f"+{MAIN}:{MAIN}")
+        return self._git("rev-parse", "--verify", MAIN)
+
+    def read(self, sha: str, paths: Iterable[str]) -> dict[str, bytes]:
+        """The contents at ``sha`` of those ``paths`` that exist there."""
+        wanted = list(dict.fromkeys(paths))
+        listed = self._git("ls-tree", "-z", sha, "--", *wanted) if wanted else ""
+        blobs = {}
+        for entry in filter(None, listed.split("\0")):
+            meta, path = entry.split("\t", 1)
+            mode, kind, blob = meta.split(" ")
+            if kind != "blob" or mode != "100644":
+                raise Permanent("git_not_a_plain_file", path=path, mode=mode)
+            blobs[path] = blob
+        return dict(zip(blobs, self._cat(list(blobs.values())), strict=True))
+
+    def trailers(self, base: str, tip: str, key: str) -> dict[str, str]:
+        """The values of the trailer ``key`` in the commits after ``base`` up to ``tip``, each with its sha."""
+        out = self._git("log", "--format=%H %(trailers:key=" + key + ",valueonly,separator=%x20)", f"{base}..{tip}")
+        found = {}
+        for line in out.splitlines():
+            sha, *values = line.split()
+            found.update(dict.fromkeys(values, sha))
+        return found
+
+    def chain(self, tip: str, commits: Sequence[Commit]) -> list[str]:
+        """Build ``commits`` on top of ``tip``, each on the one before; their shas. Moves no branch."""
+        with tempfile.TemporaryDirectory(prefix="openclaw-git-") as folder:
+            stream, marks = Path(folder) / "stream", Path(folder) / "marks"
+            with stream.open("wb") as out:
+                self._write_stream(out, tip, commits)
+            with stream.open("rb") as source:
+                self._git("fast-import", "--quiet", "--done", "--force", f"--export-marks={marks}", istream=source)
+            made = dict(line.split() for line in marks.read_text().splitlines())
+        return [made[f":{number}"] for number in range(1, len(commits) + 1)]
+
+    def push(self, sha: str) -> None:
+        """Make ``sha`` the remote's ``main`` if that is a fast-forward.
+
+        Raises PushRejected when ``main`` moved, PushRefused when a hook said no, RemoteAway otherwise: then look.
+        """
+        self._git("push", "--quiet", "--porcelain", "origin", f"{sha}:{MAIN}")
+
+    def _clone(self) -> None:
+        self._dir.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._dir, ignore_errors=True)
+        building = Path(tempfile.mkdtemp(dir=self._dir.parent, prefix="clone-"))
+        try:
+            command = ["git", "clone", "--quiet", "--bare", "--", self._settings.git_remote, str(building)]
+            _run(git.Git(), command, self._settings.git_timeout)
+            building.rename(self._dir)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        for name, value in (("gc.auto", "0"), ("core.hooksPath", os.devnull)):
+            self._git("config", name, value)
+
+    def _cat(self, blobs: list[str]) -> list[bytes]:
+        if not blobs:
+            return []
+        with tempfile.TemporaryFile() as names:
+            names.write("\n".join(blobs).encode() + b"\n")
+            names.seek(0)
+            out = _run_raw(self._repo().git, ["git", "cat-file", "--batch"], self._settings.git_timeout, names)
+        return list(_batched(out))
+
+    def _write_stream(self, out: IO[bytes], tip: str, commits: Sequence[Commit]) -> None:
+        when = int(clock.now().timestamp())
+        author = f"{self._settings.git_author_name} <{self._settings.git_author_email}> {when} +0000"
+        for number, commit in enumerate(commits, 1):
+            parent = tip if number == 1 else f":{number - 1}"
+            out.write(f"commit {_SCRATCH}\nmark :{number}\ncommitter {author}\n".encode())
+            _write_data(out, commit.message.encode())
+            out.write(f"from {parent}\n".encode())
+            for path, content in sorted(commit.files.items()):
+                out.write(f"M 100644 inline {path}\n".encode())
+                _write_data(out, content)
+        out.write(b"done\n")
+
+    def _repo(self) -> git.Repo:
+        try:
+            return git.Repo(self._dir)
+        except (git.InvalidGitRepositoryError, git.NoSuchPathError) as exc:
+            shutil.rmtree(self._dir, ignore_errors=True)
+            raise RepositoryBroken("git_clone_broken") from exc
+
+    def _git(self, *arguments: str, istream: BinaryIO | None = None) -> str:
+        return _run(self._repo().git, ["git", *arguments], self._settings.git_timeout, istream)
+
+
+def _run(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None = None) -> str:
+    return _run_raw(runner, command, timeout, istream).decode().rstrip("\n")
+
+
+def _run_raw(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None) -> bytes:
+    try:
+        with runner.custom_environment(**_ENVIRONMENT):
+            # raw git without GitPython's own option handling; it needs a real descriptor as input
+            out = runner.execute(
+                command,
+                istream=istream,
+                kill_after_timeout=timeout.total_seconds(),
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+            )
+    except git.GitCommandError as exc:
+        raise _classified(command[1], f"{exc.stdout!s}\n{exc.stderr!s}") from exc
+    return out if isinstance(out, bytes) else str(out).encode()
+
+
+def _batched(out: bytes) -> Iterator[bytes]:
+    # `<sha> blob <size>\n<content>\n`, again and again
+    at = 0
+    while at < len(out):
+        end = out.index(b"\n", at)
+        size = int(out[at:end].split(b" ")[2])
+        yield out[end + 1 : end + 1 + size]
+        at = end + 1 + size + 1
+
+
+def _classified(verb: str, text: str) -> Temporary | Permanent:
+    reason = foreign(" ".join(text.split()))
+    if verb == "push" and any(sign in text for sign in _REFUSED):
+        return PushRefused("git_push_refused", reason=reason)
+    if verb == "push" and any(sign in text for sign in _REJECTED):
+        return PushRejected("git_push_rejected", reason=reason)
+    if verb in {"push", "fetch", "clone"}:
+        return RemoteAway("git_remote_away", retry_after=timedelta(seconds=5), reason=reason)
+    return RepositoryBroken("git_command_failed", verb=verb, reason=reason)
+
+
+def _write_data(out: IO[bytes], data: bytes) -> None:
+    out.write(f"data {len(data)}\n".encode() + data + b"\n")

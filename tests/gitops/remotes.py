@@ -1,0 +1,47 @@
+"""What tests do to a remote repository with plain git."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+_ENV = {
+    "GIT_AUTHOR_NAME": "ops",
+    "GIT_AUTHOR_EMAIL": "ops@example.com",
+    "GIT_COMMITTER_NAME": "ops",
+    "GIT_COMMITTER_EMAIL": "ops@example.com",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "PATH": "/usr/bin:/bin:/usr/local/bin",
+}
+
+
+def create(path: Path) -> Path:
+    """A bare repository whose ``main`` has a README."""
+    git(path.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(path))
+    commit(path, {"README.md": b"# boxes\n"}, "start")
+    return path
+
+
+def commit(remote: Path, files: dict[str, bytes], message: str) -> str:
+    """Commit ``files`` to the remote's ``main`` as ops would; the sha."""
+    head = f"commit refs/heads/main\ncommitter ops <ops@example.com> 1790000000 +0000\ndata {len(message)}\n{message}\n"
+    stream = head.encode()
+    if git(remote, "branch", "--list", "main"):
+        stream += b"from refs/heads/main^0\n"
+    for path, content in files.items():
+        stream += f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input=stream, check=True, env=_ENV, timeout=30)
+    return git(remote, "rev-parse", "main")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git prints."""
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, env=_ENV, timeout=30)
+    return done.stdout.decode().strip()
+
+
+def refuse_pushes_touching(remote: Path, text: str) -> None:
+    """Install a hook that refuses any push whose diff contains ``text``."""
+    hook = remote / "hooks" / "pre-receive"
+    hook.write_text(f'#!/bin/sh\nread old new ref\ngit log -p $old..$new | grep -q "{text}" && exit 1\nexit 0\n')
+    hook.chmod(0o755)
