@@ -1,0 +1,97 @@
+{{/* "yes" while there is anything to render: a destroyed box leaves nothing behind, and Argo CD prunes it. */}}
+{{- define "box.exists" -}}
+{{- if ne .Values.spec.state "destroyed" }}yes{{ end -}}
+{{- end }}
+
+{{- define "box.id" -}}
+{{ .Values.metadata.id }}
+{{- end }}
+
+{{- define "box.namespace" -}}
+box-{{ .Values.metadata.id }}
+{{- end }}
+
+{{/* Labels of every object. None of them changes in a box's life: the Deployment's selector is made of them. */}}
+{{- define "box.labels" -}}
+app.kubernetes.io/name: agent
+app.kubernetes.io/part-of: openclaw-cloud
+openclaw.cloud/box: {{ include "box.id" . | quote }}
+{{- end }}
+
+{{- define "box.selector" -}}
+app.kubernetes.io/name: agent
+openclaw.cloud/box: {{ include "box.id" . | quote }}
+{{- end }}
+
+{{/* Everything but the volume and the Deployment goes one wave earlier; there are two waves, and no more. */}}
+{{- define "box.groundwork" -}}
+argocd.argoproj.io/sync-wave: "-1"
+{{- end }}
+
+{{- define "box.replicas" -}}
+{{- if has .Values.spec.state (list "standby" "active") }}1{{ else }}0{{ end -}}
+{{- end }}
+
+{{/* The resources of the plan, ops' overrides winning, as YAML of mebibytes, milli-CPUs and gibibytes. */}}
+{{- define "box.resources" -}}
+{{- $plans := .Files.Get "files/plans.yaml" | fromYaml }}
+{{- $resources := get $plans .Values.spec.plan | required (printf "files/plans.yaml has no plan %q" .Values.spec.plan) }}
+{{- range $name, $value := .Values.overrides }}
+{{- if not (kindIs "invalid" $value) }}
+{{- $resources = set $resources $name $value }}
+{{- end }}
+{{- end }}
+{{- range $kind := list "memory_%s_mib" "cpu_%s_milli" }}
+{{- $request := get $resources (printf $kind "request") | int64 }}
+{{- $limit := get $resources (printf $kind "limit") | int64 }}
+{{- if gt $request $limit }}
+{{- fail (printf "overrides: %s (%d) is above %s (%d)" (printf $kind "request") $request (printf $kind "limit") $limit) }}
+{{- end }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
+{{- define "box.secret" -}}
+agent-v{{ .Values.spec.secrets.agent | int64 }}
+{{- end }}
+
+{{/* The bootstrap files of the niche in the box's language, as a map of file name to text. */}}
+{{- define "box.bootstrap" -}}
+{{- $root := . }}
+{{- $folder := printf "files/niches/%s/%s" .Values.spec.niche .Values.spec.locale }}
+{{- range $name := list "SOUL.md" "TOOLS.md" "IDENTITY.md" }}
+{{- $text := $root.Files.Get (printf "%s/%s" $folder $name) }}
+{{- if not $text }}
+{{- fail (printf "unknown niche %q in %q: the chart has no %s/%s" $root.Values.spec.niche $root.Values.spec.locale $folder $name) }}
+{{- end }}
+{{ $name }}: |
+{{ $text | trim | indent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What the container may write outside its volume: /tmp and its log. */}}
+{{- define "box.scratch_request" }}256Mi{{ end }}
+{{- define "box.scratch_limit" }}1Gi{{ end }}
+
+{{/* All that the entrypoint is told by the cluster; it refuses to start when one of these is missing. */}}
+{{- define "box.environment" -}}
+- {name: OPENCLAW_BOX_ID, value: {{ include "box.id" . | quote }}}
+- {name: OPENCLAW_CELL, value: {{ .Values.cell.name | quote }}}
+- {name: OPENCLAW_API_URL, value: {{ .Values.cell.api_url | quote }}}
+- {name: OPENCLAW_PROXY_URL, value: {{ .Values.cell.proxy_url | quote }}}
+- {name: OPENCLAW_TELEGRAM_API_URL, value: {{ .Values.cell.telegram_api_url | quote }}}
+{{- with .Values.cell.browser_url }}
+- {name: OPENCLAW_BROWSER_PROXY_URL, value: {{ . | quote }}}
+{{- end }}
+- {name: OPENCLAW_EXEC, value: {{ .Values.cell.exec | quote }}}
+- {name: OPENCLAW_DATA_DIR, value: /data}
+- {name: OPENCLAW_BOOTSTRAP_DIR, value: /etc/openclaw/bootstrap}
+- {name: OPENCLAW_GATEWAY_PORT, value: "18789"}
+- name: OPENCLAW_AGENT_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "box.secret" . }}
+      key: token
+- {name: NODE_COMPILE_CACHE, value: /opt/openclaw/compile-cache}
+- {name: TMPDIR, value: /tmp}
+{{- end }}
