@@ -1,0 +1,128 @@
+"""The cluster of one cell through its API server: refresh ApplicationSets, watch Applications, look at pods.
+
+The only module that imports the library. Everything here blocks: call it from a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import client, config, watch
+
+from controller.core import ids
+from controller.core.errors import Permanent, Temporary, foreign
+from controller.core.settings import Group
+
+ARGO_GROUP = "argoproj.io"
+ARGO_VERSION = "v1alpha1"
+ARGO_NAMESPACE = "argocd"
+REFRESH = "argocd.argoproj.io/application-set-refresh"
+WATCH_SECONDS = 240
+_TIMEOUT = (3, 15)
+
+
+class ClusterSettings(Group):
+    """How we reach the cell's API server."""
+
+    kubeconfig: Path | None = None
+    """A kubeconfig file; without one the pod's own service account is used."""
+
+
+class ClusterAway(Temporary):
+    """Raised when the API server does not answer or asks for patience."""
+
+
+class Cluster:
+    """One cell's cluster."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        """Raises Permanent if neither the kubeconfig nor a service account can be read."""
+        configuration = client.Configuration()
+        try:
+            if settings.kubeconfig is not None:
+                config.load_kube_config(str(settings.kubeconfig), client_configuration=configuration)
+            else:
+                config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException as exc:
+            raise Permanent("kubeconfig_unusable", reason=foreign(exc)) from exc
+        api = client.ApiClient(configuration)
+        self._core = client.CoreV1Api(api)
+        self._custom = client.CustomObjectsApi(api)
+
+    def refresh(self, application_set: str) -> None:
+        """Make Argo CD read Git again for one ApplicationSet; a unique value, so that no request hides another."""
+        body = {"metadata": {"annotations": {REFRESH: ids.new()}}}
+        _asked(
+            lambda: self._custom.patch_namespaced_custom_object(
+                ARGO_GROUP,
+                ARGO_VERSION,
+                ARGO_NAMESPACE,
+                "applicationsets",
+                application_set,
+                body,
+                _request_timeout=_TIMEOUT,
+                _content_type="application/merge-patch+json",
+            )
+        )
+
+    def applications(self) -> tuple[list[dict[str, Any]], str]:
+        """Every Application and the resourceVersion to watch from."""
+        listed = _asked(
+            lambda: self._custom.list_namespaced_custom_object(
+                ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", _request_timeout=_TIMEOUT
+            )
+        )
+        return listed["items"], listed["metadata"]["resourceVersion"]
+
+    def changes(self, since: str, seconds: int = WATCH_SECONDS) -> Iterator[dict[str, Any]]:
+        """Applications as they change after ``since``, for ``seconds``; ends early when ``since`` is too old (410)."""
+        try:
+            stream = watch.Watch().stream(
+                self._custom.list_namespaced_custom_object,
+                ARGO_GROUP,
+                ARGO_VERSION,
+                ARGO_NAMESPACE,
+                "applications",
+                resource_version=since,
+                timeout_seconds=seconds,
+                _request_timeout=(_TIMEOUT[0], seconds + 30),
+            )
+            for event in stream:
+                if event["type"] in {"ADDED", "MODIFIED"}:
+                    yield event["object"]
+        except client.ApiException as exc:
+            if exc.status != 410:
+                raise ClusterAway("cluster_away", reason=foreign(exc.reason)) from exc
+        except urllib3.exceptions.HTTPError as exc:
+            raise ClusterAway("cluster_away", reason=foreign(exc)) from exc
+
+    def pods(self, namespace: str) -> int:
+        """How many pods the namespace has, ending ones included."""
+        listed = _asked(lambda: self._core.list_namespaced_pod(namespace, _request_timeout=_TIMEOUT))
+        return len(listed.items)
+
+    def has_namespace(self, namespace: str) -> bool:
+        """Whether the namespace exists, even if it is being deleted."""
+        field = f"metadata.name={namespace}"
+        return bool(_asked(lambda: self._core.list_namespace(field_selector=field, _request_timeout=_TIMEOUT)).items)
+
+
+def namespace(box_id: str) -> str:
+    """The namespace of a box."""
+    return f"box-{box_id}"
+
+
+def _asked(call: Any) -> Any:
+    try:
+        return call()
+    except client.ApiException as exc:
+        reason = foreign(f"{exc.status} {exc.reason}")
+        if exc.status in {401, 403, 404, 422}:
+            raise Permanent("cluster_refused", reason=reason) from exc
+        raise ClusterAway("cluster_away", retry_after=timedelta(seconds=2), reason=reason) from exc
+    except urllib3.exceptions.HTTPError as exc:
+        raise ClusterAway("cluster_away", retry_after=timedelta(seconds=2), reason=foreign(exc)) from exc

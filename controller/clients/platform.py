@@ -1,0 +1,55 @@
+"""Our own API, as ops' command line calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from controller.core.errors import Permanent, Refused, Temporary, foreign
+from controller.core.settings import Group
+
+
+class PlatformSettings(Group):
+    """Where the API is and the admin's credential; both unset means the sandbox that runs on this machine."""
+
+    api_url: str | None = None
+    admin_token: SecretStr | None = None
+
+
+def running_file() -> Path:
+    """Where a running ``openclaw-cloud up`` of this user leaves its addresses."""
+    return Path(tempfile.gettempdir()) / f"openclaw-cloud-{os.geteuid()}" / "up.json"
+
+
+def create_customer(order: dict[str, Any]) -> dict[str, str]:
+    """``POST /admin/customers``: the new customer's and box's ids and tokens.
+
+    Raises Refused with the API's code, Temporary if it does not answer, Permanent if we do not know where it is.
+    """
+    url, token = _where()
+    try:
+        answer = httpx.post(
+            f"{url}/admin/customers", json=order, headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+    except httpx.TransportError as exc:
+        raise Temporary("api_away", url=url, reason=foreign(exc)) from exc
+    if answer.is_error:
+        raise Refused("api_refused", status=answer.status_code, reason=foreign(answer.text))
+    made: dict[str, str] = answer.json()
+    return made
+
+
+def _where() -> tuple[str, str]:
+    settings = PlatformSettings()
+    if settings.api_url and settings.admin_token:
+        return settings.api_url, settings.admin_token.get_secret_value()
+    if not running_file().exists():
+        raise Permanent("api_unknown", hint="set API_URL and ADMIN_TOKEN, or start openclaw-cloud up")
+    found = json.loads(running_file().read_text())
+    return found["api_url"], found["admin_token"]

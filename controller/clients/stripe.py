@@ -1,0 +1,222 @@
+"""Stripe: Checkout sessions out, verified events in, and the truth about a subscription when asked.
+
+The only module that imports the library. Its API version is the one that the library pins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import stripe
+from pydantic import SecretStr
+
+from controller.core.errors import Invalid, NotFound, Permanent, Temporary, foreign
+from controller.core.settings import Group
+from controller.domain.plans import Currency, Plan, PlanName, price_key
+from controller.domain.subscriptions import Facts
+
+SIGNATURE_TOLERANCE = timedelta(seconds=300)
+TIMEOUT_SECONDS = 10
+EVENTS = (
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "invoice.payment_succeeded",
+    "invoice.paid",
+    "invoice.payment_failed",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+)
+"""The events that our endpoint subscribes to; each only says which subscription to look at."""
+
+
+class StripeSettings(Group):
+    """How we reach Stripe."""
+
+    stripe_api_key: SecretStr
+    stripe_webhook_secret: SecretStr
+    stripe_api_url: str = "https://api.stripe.com"
+    """Another address for a stand-in."""
+
+
+class SignatureError(Invalid):
+    """Raised when an event's signature, time or form is wrong: it is not from Stripe."""
+
+    status = 400
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Event:
+    """A verified event: its id, type, and the object that it carried, as Stripe spelled it."""
+
+    id: str
+    kind: str
+    payload: dict[str, Any]
+
+
+class Stripe:
+    """One process's client."""
+
+    def __init__(self, settings: StripeSettings) -> None:
+        self._secret = settings.stripe_webhook_secret.get_secret_value()
+        self._client = stripe.StripeClient(
+            settings.stripe_api_key.get_secret_value(),
+            base_addresses={"api": settings.stripe_api_url},
+            http_client=stripe.HTTPXClient(timeout=TIMEOUT_SECONDS),
+            max_network_retries=2,
+        )
+
+    def verify(self, body: bytes, signature: str) -> Event:
+        """The event in ``body`` (the raw bytes), signed by Stripe within the last five minutes.
+
+        Raises SignatureError.
+        """
+        try:
+            stripe.Webhook.construct_event(
+                body, signature, self._secret, tolerance=int(SIGNATURE_TOLERANCE.total_seconds())
+            )
+            made = json.loads(body)
+            return Event(made["id"], made["type"], {"object": made["data"]["object"]})
+        except (stripe.SignatureVerificationError, ValueError, KeyError, TypeError) as exc:
+            raise SignatureError("signature_refused") from exc
+
+    async def checkout(self, *, draft_id: str, plan: Plan, currency: Currency, email: str, locale: str, web_url: str
+    ) -> tuple[str, str]:  # fmt: skip
+        """A Checkout session for the plan; its id and the address where the customer pays."""
+        price = await self._price(price_key(plan.name, currency))
+        session = await _asked(
+            self._client.v1.checkout.sessions.create_async(
+                {
+                    "mode": "subscription",
+                    "line_items": [{"price": price, "quantity": 1}],
+                    "client_reference_id": draft_id,
+                    "metadata": {"draft_id": draft_id},
+                    "subscription_data": {"metadata": {"draft_id": draft_id}},
+                    "customer_email": email,
+                    "locale": "pt-BR" if locale == "pt-BR" else "en",
+                    "success_url": f"{web_url}/start/paid?draft={draft_id}",
+                    "cancel_url": f"{web_url}/start?draft={draft_id}",
+                },
+                {"idempotency_key": f"checkout:{draft_id}"},
+            )
+        )
+        if session.url is None:
+            raise Permanent("checkout_without_url", session=session.id)
+        return session.id, session.url
+
+    async def subscription(self, stripe_id: str, *, session_id: str | None = None) -> Facts:
+        """What Stripe says of the subscription now; the session, if given, may know the draft.
+
+        Raises NotFound if Stripe has no such subscription.
+        """
+        found = await _asked(
+            self._client.v1.subscriptions.retrieve_async(stripe_id, {"expand": ["latest_invoice", "customer"]})
+        )
+        draft = found.metadata.to_dict().get("draft_id")
+        if draft is None and session_id is not None:
+            session = await _asked(self._client.v1.checkout.sessions.retrieve_async(session_id))
+            draft = session.client_reference_id
+        return facts(found, draft)
+
+    async def ensure_prices(self, plans: dict[PlanName, Plan]) -> None:
+        """A product and a monthly price for every plan and currency, made where missing."""
+        for plan in plans.values():
+            missing = [c for c in Currency if not await self._find(price_key(plan.name, c))]
+            if not missing:
+                continue
+            product = await _asked(self._client.v1.products.create_async({"name": f"OpenClaw {plan.name.value}"}))
+            for currency in missing:
+                await _asked(
+                    self._client.v1.prices.create_async(
+                        {
+                            "product": product.id,
+                            "currency": currency.value,
+                            "unit_amount": plan.price_minor[currency],
+                            "recurring": {"interval": "month"},
+                            "lookup_key": price_key(plan.name, currency),
+                        }
+                    )
+                )
+
+    async def open_endpoint(self, url: str) -> str:
+        """Register ``url`` for our events in place of every endpoint there was; the new signing secret."""
+        endpoints = self._client.v1.webhook_endpoints
+        for old in (await _asked(endpoints.list_async())).data:
+            await _asked(endpoints.delete_async(old.id))
+        made = await _asked(endpoints.create_async({"url": url, "enabled_events": list(EVENTS)}))  # type: ignore[arg-type]
+        if made.secret is None:
+            raise Permanent("endpoint_without_secret")
+        return made.secret
+
+    async def _price(self, lookup_key: str) -> str:
+        found = await self._find(lookup_key)
+        if found is None:
+            raise Permanent("price_missing", lookup_key=lookup_key)
+        return found
+
+    async def _find(self, lookup_key: str) -> str | None:
+        listed = await _asked(self._client.v1.prices.list_async({"lookup_keys": [lookup_key], "limit": 1}))
+        return listed.data[0].id if listed.data else None
+
+
+def subject(payload: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The subscription and the Checkout session that an event's object is about; None where it names none."""
+    thing = payload["object"]
+    kind = thing.get("object")
+    if kind == "subscription":
+        return thing["id"], None
+    if kind == "checkout.session":
+        return thing.get("subscription"), thing["id"]
+    if kind == "invoice":
+        parent = (thing.get("parent") or {}).get("subscription_details") or {}
+        # Until version 2025-03-31 the invoice named its subscription itself.
+        return parent.get("subscription") or thing.get("subscription"), None
+    return None, None
+
+
+def facts(found: stripe.Subscription, draft_id: str | None) -> Facts:
+    """A fetched subscription (with ``latest_invoice`` and ``customer`` expanded) as facts.
+
+    Raises Permanent for a subscription without an item.
+    """
+    item = next(iter(found["items"]["data"]), None)
+    if item is None:
+        raise Permanent("subscription_without_item", subscription=found.id)
+    invoice: Any = found.latest_invoice
+    customer: Any = found.customer
+    settled = invoice is not None and invoice.status == "paid"
+    return Facts(
+        stripe_id=found.id,
+        stripe_customer_id=customer.id,
+        email=customer.email or "",
+        status=found.status,
+        price_key=item.price.lookup_key or item.price.id,
+        paid=settled,
+        attempts=0 if invoice is None or settled else invoice.attempt_count,
+        period_start=datetime.fromtimestamp(item.current_period_start, UTC),
+        period_end=datetime.fromtimestamp(item.current_period_end, UTC),
+        cancel_at_period_end=found.cancel_at_period_end,
+        draft_id=draft_id,
+    )
+
+
+async def _asked(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except stripe.InvalidRequestError as exc:
+        if exc.http_status == 404:
+            raise NotFound("stripe_unknown", reason=foreign(exc)) from exc
+        raise Permanent("stripe_refused", reason=foreign(exc)) from exc
+    except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as exc:
+        raise Temporary("stripe_away", retry_after=timedelta(seconds=5), reason=foreign(exc)) from exc
+    except stripe.StripeError as exc:
+        raise Permanent("stripe_refused", reason=foreign(exc)) from exc
