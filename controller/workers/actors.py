@@ -1,0 +1,70 @@
+"""The Dramatiq processes: which actors listen on which queue. ``openclaw-cloud worker|writer`` runs one of the two.
+
+Actors record a failure and return; the sweeper asks again. Each process has one event loop of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from controller.clients.kubernetes import Cluster, ClusterSettings
+from controller.clients.stripe import Stripe, StripeSettings
+from controller.core import log as logs
+from controller.core.errors import CloudError
+from controller.core.queue import Bell, broker
+from controller.core.settings import QueueSettings, load
+from controller.domain import bells
+from controller.gitops.repository import GitSettings, Repository
+from controller.workers import billing, context, provisioning
+
+log = logs.get(__name__)
+
+TIME_LIMIT_MS = 120_000
+
+
+def billing_broker() -> None:
+    """Make this process's broker the one that handles outside events."""
+    logs.configure("worker")
+    made = broker(load(QueueSettings), working=True)
+    parts = context.build()
+    asker = Stripe(load(StripeSettings))
+
+    async def handle_event(event_id: str) -> None:
+        await billing.handle_event(parts.database, asker, parts.mint, parts.bell, event_id)
+
+    _declare(made, bells.EVENT, handle_event)
+    dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
+
+
+def writer_broker() -> None:
+    """Make this process's broker the git writer's, the only process with the push credential."""
+    logs.configure("writer")
+    made = broker(load(QueueSettings), working=True)
+    parts = context.build()
+    repository = Repository(load(GitSettings))
+    cluster = Cluster(load(ClusterSettings))
+
+    async def write_commits() -> None:
+        await provisioning.write_commits(parts.database, repository, cluster)
+
+    async def refresh(*box_ids: str) -> None:
+        await provisioning.refresh(cluster, set(box_ids))
+
+    _declare(made, bells.COMMITS, write_commits)
+    _declare(made, bells.REFRESH, refresh)
+    dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
+
+
+def _declare(made: RedisBroker, bell: Bell, work: Callable[..., Awaitable[None]]) -> None:
+    async def guarded(*ids: str) -> None:
+        try:
+            await work(*ids)
+        except CloudError as error:
+            # Nothing is lost: the rows say what is open, and the sweeper rings again.
+            log.warning("worker.actor_failed", actor=bell.actor, error=str(error))
+
+    declared = dramatiq.actor(broker=made, queue_name=bell.queue, actor_name=bell.actor, time_limit=TIME_LIMIT_MS)
+    declared(guarded)

@@ -1,0 +1,53 @@
+"""Stripe's events, after the inbox: look again at the subscription and converge."""
+
+from __future__ import annotations
+
+from controller.clients import stripe
+from controller.clients.stripe import Stripe
+from controller.core import db, failpoints
+from controller.core import log as logs
+from controller.core.db import Database
+from controller.core.errors import CloudError
+from controller.core.queue import Doorbell
+from controller.domain import bells, inbox, lifecycle
+from controller.domain.lifecycle import Mint, Why
+
+log = logs.get(__name__)
+
+SOURCE = "stripe"
+
+
+async def handle_event(database: Database, asker: Stripe, mint: Mint, bell: Doorbell, event_id: str) -> None:
+    """Handle one stored event if it still waits; a failure is counted in its row, never raised."""
+    try:
+        made = await _converge(database, asker, mint, event_id)
+    except CloudError as error:
+        log.warning("billing.event_failed", event_id=event_id, error=str(error))
+        async with database.transaction() as session:
+            event = await inbox.take(session, SOURCE, event_id)
+            if event is not None:
+                inbox.failed(event, error)
+        return
+    failpoints.hit("billing.converged")
+    if made:
+        await bell.ring(bells.COMMITS)
+
+
+async def _converge(database: Database, asker: Stripe, mint: Mint, event_id: str) -> bool:
+    """One transaction: the lock, the fetch under it, the new state, the job, the event done."""
+    async with database.transaction() as session:
+        event = await inbox.take(session, SOURCE, event_id)
+        if event is None:
+            return False
+        failpoints.hit("billing.taken")
+        subscription, checkout = stripe.subject(event.payload)
+        job = None
+        if subscription is not None:
+            # The lock comes before the fetch, or a stale answer could be stored after a newer one.
+            await db.lock(session, f"subscription:{subscription}")
+            facts = await asker.subscription(subscription, session_id=checkout)
+            failpoints.hit("billing.fetched")
+            job = await lifecycle.converge(session, mint, facts, Why(SOURCE, event_id))
+        inbox.done(event)
+        log.info("billing.event_handled", event_id=event_id, kind=event.kind, job_id=job.id if job else None)
+        return job is not None

@@ -1,0 +1,35 @@
+"""What a control-plane process is made of, built once from the environment and passed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.core.crypto import Sealer
+from controller.core.db import Database
+from controller.core.queue import Doorbell
+from controller.core.settings import DatabaseSettings, QueueSettings, SealingSettings, TokenSettings, load
+from controller.domain.boxes import BoxSettings
+from controller.domain.lifecycle import Mint
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts that every process of the control plane has."""
+
+    database: Database
+    bell: Doorbell
+    mint: Mint
+
+
+def build() -> Context:
+    """The parts, from the environment.
+
+    Raises SettingsError that names a missing variable.
+    """
+    sealer = Sealer(load(SealingSettings).sealing_key.get_secret_value())
+    pepper = load(TokenSettings).token_pepper.get_secret_value()
+    return Context(
+        database=Database(load(DatabaseSettings)),
+        bell=Doorbell(load(QueueSettings)),
+        mint=Mint(sealer=sealer, pepper=pepper, settings=load(BoxSettings)),
+    )

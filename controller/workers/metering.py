@@ -1,0 +1,151 @@
+"""The meter: usage from the stream into Postgres, once per request id, acknowledged after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import redis.asyncio as redis
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from controller.core import failpoints
+from controller.core import log as logs
+from controller.core.db import Database
+from controller.core.errors import CloudError, foreign
+from controller.core.settings import QueueSettings
+from controller.domain import usage
+from controller.domain.measured import STREAM, Measured
+
+log = logs.get(__name__)
+
+GROUP = "meter"
+ASIDE = "oc:usage:aside"
+BATCH = 100
+_BLOCK_MS = 500
+_Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How patient the meter is."""
+
+    gather: timedelta = timedelta(seconds=1)
+    """How long a batch that is not full waits for more, so that light traffic costs one transaction a second."""
+
+    takeover: timedelta = timedelta(seconds=30)
+    """An entry that another consumer took and did not finish for this long is taken over."""
+
+    pause: timedelta = timedelta(seconds=1)
+    """After a failure of Redis or Postgres."""
+
+
+_CALM = Pace()
+
+
+async def run(database: Database, queue: QueueSettings, stop: asyncio.Event, pace: Pace = _CALM) -> None:
+    """Consume until ``stop`` is set; while Redis or Postgres is away entries wait in the stream."""
+    url = queue.queue_redis_url.get_secret_value()
+    async with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as stream:
+        meter = _Consumer(database, stream, stop, pace)
+        while not stop.is_set():
+            try:
+                await meter.turn()
+            except (redis.RedisError, OSError, CloudError) as error:
+                log.warning("metering.waits", error=foreign(error))
+                await _wait(stop, pace.pause)
+
+
+class _Consumer:
+    def __init__(self, database: Database, stream: redis.Redis, stop: asyncio.Event, pace: Pace) -> None:
+        self._database = database
+        self._stream = stream
+        self._stop = stop
+        self._pace = pace
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._unfinished = True
+        """Whether we may hold entries that we took and did not acknowledge: after a start and a failure."""
+
+    async def turn(self) -> None:
+        """Take a batch and store it; the group is made again if Redis forgot it."""
+        try:
+            entries = await self._take()
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            await self._make_group()
+            return
+        if entries:
+            self._unfinished = True
+            await self._store(entries)
+        self._unfinished = bool(entries)
+
+    async def _take(self) -> list[_Entry]:
+        if self._unfinished:
+            return await self._read("0")
+        minimum_ms = int(self._pace.takeover.total_seconds() * 1000)
+        claimed: Any = await self._stream.xautoclaim(STREAM, GROUP, self._name, minimum_ms, count=BATCH)
+        if claimed[1]:
+            return list(claimed[1])
+        fresh = await self._read(">", BATCH, _BLOCK_MS)
+        if 0 < len(fresh) < BATCH:
+            await _wait(self._stop, self._pace.gather)
+            fresh += await self._read(">", BATCH - len(fresh))
+        return fresh
+
+    async def _read(self, start: str, count: int = BATCH, block_ms: int | None = None) -> list[_Entry]:
+        read: Any = await self._stream.xreadgroup(GROUP, self._name, {STREAM: start}, count=count, block=block_ms)
+        return [(entry_id, fields or {}) for _, entries in read or () for entry_id, fields in entries]
+
+    async def _make_group(self) -> None:
+        try:
+            await self._stream.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:  # another meter was first
+            if "BUSYGROUP" not in str(error):
+                raise
+        log.info("metering.group_made")
+
+    async def _store(self, entries: list[_Entry]) -> None:
+        try:
+            new = await self._insert(entries)
+        except (ValidationError, DBAPIError) as error:
+            if len(entries) == 1:
+                await self._set_aside(entries[0], type(error).__name__)
+                return
+            for entry in entries:
+                await self._store([entry])
+            return
+        failpoints.hit("meter.inserted")
+        await self._finish(entries)
+        log.info("metering.stored", entries=len(entries), new=new)
+
+    async def _insert(self, entries: list[_Entry]) -> int:
+        measured = [Measured.model_validate_json(fields.get(b"usage", b"")) for _, fields in entries]
+        async with self._database.transaction() as session:
+            return await usage.record(session, measured)
+
+    async def _set_aside(self, entry: _Entry, reason: str) -> None:
+        entry_id, fields = entry
+        kept: dict[Any, Any] = {**fields, b"reason": reason.encode(), b"entry": entry_id}
+        await self._stream.xadd(ASIDE, kept)
+        await self._finish([entry])
+        log.error("metering.entry_set_aside", entry=entry_id.decode(), reason=reason)
+
+    async def _finish(self, entries: list[_Entry]) -> None:
+        """Acknowledge and delete: an acknowledged entry would otherwise stay in the stream for good."""
+        done = [entry_id for entry_id, _ in entries]
+        async with self._stream.pipeline(transaction=True) as pipeline:
+            pipeline.xack(STREAM, GROUP, *done)
+            pipeline.xdel(STREAM, *done)
+            await pipeline.execute()
+
+
+async def _wait(stop: asyncio.Event, longest: timedelta) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), longest.total_seconds())
+    except TimeoutError:
+        return

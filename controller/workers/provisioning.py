@@ -1,0 +1,138 @@
+"""Jobs into Git, and Git's effect back into jobs.
+
+``write_commits`` is the git writer; ``observe`` and ``ready`` move a job on as the cluster and the box report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from controller.clients import kubernetes
+from controller.clients.argocd import Observed
+from controller.clients.kubernetes import Cluster
+from controller.core import failpoints
+from controller.core import log as logs
+from controller.core.db import Database
+from controller.core.errors import CloudError
+from controller.domain import boxes, jobs, progress
+from controller.domain.boxes import Box
+from controller.domain.completion import finish
+from controller.domain.jobs import Job, JobState, Verb
+from controller.gitops import commits, manifests
+from controller.gitops.commits import Intent, Outcome
+from controller.gitops.repository import Repository
+
+log = logs.get(__name__)
+
+WRITER_LOCK = "git-writer"
+
+
+async def write_commits(database: Database, repository: Repository, cluster: Cluster) -> None:
+    """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows."""
+    async with database.exclusive(WRITER_LOCK) as held:
+        while held and await _write_batch(database, repository, cluster):
+            pass
+
+
+async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
+    """Ask Argo CD to read Git again for these boxes; if the cluster is away, the sweeper asks later."""
+    for name in sorted({manifests.application_set(box_id) for box_id in box_ids}):
+        try:
+            await asyncio.to_thread(cluster.refresh, name)
+        except CloudError as error:
+            log.warning("gitops.refresh_failed", application_set=name, error=str(error))
+
+
+async def observe(database: Database, cluster: Cluster, seen: Observed) -> bool:
+    """Move the box's committed jobs on as far as ``seen`` proves; whether one still waits for a pod to go."""
+    async with database.transaction() as session:
+        waiting = await jobs.open_of(session, seen.box_id, JobState.COMMITTED)
+    if not waiting:
+        return False
+    reached = [job for job in waiting if seen.settled(job.rev)]
+    newest = reached[-1] if reached else None
+    if newest is None or not await asyncio.to_thread(_gone, cluster, newest):
+        return newest is not None
+    async with database.transaction() as session:
+        box = await boxes.get(session, seen.box_id, lock=True)
+        for job in await jobs.open_of(session, box.id, JobState.COMMITTED):
+            if job.rev <= newest.rev:
+                jobs.synced(job)
+                await progress.add(session, box.id, "synced", job=job.id, verb=job.verb, rev=job.rev)
+        box.synced_rev = max(box.synced_rev, newest.rev)
+        await finish(session, box)
+    return False
+
+
+async def _write_batch(database: Database, repository: Repository, cluster: Cluster) -> bool:
+    async with database.transaction() as session:
+        batch = await jobs.claim(session)
+        owners = {job.box_id: await boxes.get(session, job.box_id) for job in batch}
+    if not batch:
+        return False
+    try:
+        tip = await asyncio.to_thread(repository.fetch)
+        await _note_base(database, batch, tip)
+        failpoints.hit("gitops.claimed")
+        intents = [_intent(job, owners[job.box_id], tip) for job in batch]
+        outcome = await asyncio.to_thread(commits.write, repository, intents)
+    except CloudError as error:
+        log.warning("gitops.batch_failed", jobs=len(batch), error=str(error))
+        await _record(database, batch, Outcome(refused={job.id: error for job in batch}))
+        return False
+    await _record(database, batch, outcome)
+    failpoints.hit("gitops.recorded")
+    await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
+    return True
+
+
+def _intent(job: Job, box: Box, tip: str) -> Intent:
+    return Intent(
+        job_id=job.id,
+        box_id=job.box_id,
+        customer_id=box.customer_id,
+        cell=box.cell,
+        verb=job.verb,
+        rev=job.rev,
+        fields=job.fields,
+        actor=job.actor,
+        cause=job.cause,
+        base_sha=job.base_sha or tip,
+    )
+
+
+async def _note_base(database: Database, batch: list[Job], tip: str) -> None:
+    """Write down where ``main`` stood before the first push, so that a lost reply can be looked up."""
+    async with database.transaction() as session:
+        for job in batch:
+            stored = await session.get_one(Job, job.id)
+            stored.base_sha = stored.base_sha or tip
+
+
+async def _record(database: Database, batch: list[Job], outcome: Outcome) -> None:
+    async with database.transaction() as session:
+        for job in batch:
+            box = await boxes.get(session, job.box_id, lock=True)
+            stored = await session.get_one(Job, job.id, populate_existing=True)
+            if stored.state != JobState.QUEUED:
+                continue
+            if job.id in outcome.landed:
+                jobs.committed(stored, outcome.landed[job.id])
+                box.live_profile = max(box.live_profile, stored.fields.get("profile", box.live_profile))
+                times = {"built_at": outcome.built_at.isoformat(), "pushed_at": outcome.pushed_at.isoformat()}
+                told = {"job": job.id, "verb": job.verb, "rev": job.rev, "sha": stored.commit_sha}
+                await progress.add(session, box.id, "committed", **told, **times)
+                log.info("gitops.committed", box_id=box.id, job_id=job.id, verb=job.verb, sha=stored.commit_sha)
+            elif job.id in outcome.refused:
+                jobs.failed(stored, outcome.refused[job.id])
+                log.warning("gitops.job_failed", job_id=job.id, error=stored.error, state=stored.state)
+
+
+def _gone(cluster: Cluster, job: Job) -> bool:
+    """Whether what the job takes away is really away: pods for a stop, the namespace for an erasure."""
+    space = kubernetes.namespace(job.box_id)
+    if job.verb == Verb.ERASE:
+        return not cluster.has_namespace(space)
+    if job.verb in {Verb.SUSPEND, Verb.DESTROY}:
+        return cluster.pods(space) == 0
+    return True

@@ -1,0 +1,69 @@
+"""Status back from the cluster: list and watch Applications, and look again at boxes whose pods are still ending."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from controller.clients import argocd
+from controller.clients.argocd import Observed
+from controller.clients.kubernetes import Cluster
+from controller.core import log as logs
+from controller.core.db import Database
+from controller.core.errors import CloudError
+from controller.workers import provisioning
+
+log = logs.get(__name__)
+
+LOOK_AGAIN_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
+
+
+async def run(database: Database, cluster: Cluster, stop: asyncio.Event) -> None:
+    """Follow the cluster until ``stop`` is set; after any break it lists again, so nothing is missed."""
+    arrivals: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    ending = threading.Event()
+    follower = threading.Thread(target=_follow, args=(cluster, loop, arrivals, ending), daemon=True)
+    follower.start()
+    waiting: dict[str, Observed] = {}
+    while not stop.is_set():
+        seen = await _next(arrivals)
+        looks = [seen] if seen is not None else list(waiting.values())
+        for look in looks:
+            try:
+                still = await provisioning.observe(database, cluster, look)
+            except CloudError as error:
+                log.warning("watcher.observe_failed", box_id=look.box_id, error=str(error))
+                still = True
+            if still:
+                waiting[look.box_id] = look
+            else:
+                waiting.pop(look.box_id, None)
+    ending.set()
+
+
+async def _next(arrivals: asyncio.Queue[dict[str, Any]]) -> Observed | None:
+    try:
+        return argocd.read(await asyncio.wait_for(arrivals.get(), LOOK_AGAIN_SECONDS))
+    except TimeoutError:
+        return None
+
+
+def _follow(
+    cluster: Cluster,
+    loop: asyncio.AbstractEventLoop,
+    arrivals: asyncio.Queue[dict[str, Any]],
+    ending: threading.Event,
+) -> None:
+    while not ending.is_set():
+        try:
+            listed, version = cluster.applications()
+            for application in listed:
+                loop.call_soon_threadsafe(arrivals.put_nowait, application)
+            for application in cluster.changes(version):
+                loop.call_soon_threadsafe(arrivals.put_nowait, application)
+        except CloudError as error:
+            log.warning("watcher.cluster_away", error=str(error))
+            ending.wait(PAUSE_SECONDS)

@@ -1,0 +1,144 @@
+"""A subscription's events in any order and number end in the same state; a poisoned one blocks no other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from controller.clients.stripe import Stripe, StripeSettings
+from controller.core.db import Database
+from controller.core.queue import Doorbell
+from controller.core.settings import QueueSettings
+from controller.domain import inbox
+from controller.domain.boxes import Box
+from controller.domain.inbox import InboxEvent
+from controller.domain.jobs import Job
+from controller.domain.lifecycle import Mint
+from controller.domain.plans import PLANS, Currency, get
+from controller.domain.subscriptions import Subscription
+from controller.sandbox.stripe.app import create_app
+from controller.workers import billing
+from tests import factories
+from tests.sandbox.stripe.serving import serving
+
+KEY = "sk_test_0123456789"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A Stripe with our prices, and what a billing worker is made of."""
+
+    url: str
+    stripe: Stripe
+    mint: Mint
+    database: Database
+    bell: Doorbell
+
+    async def buy(self) -> str:
+        """A draft, its Checkout, paid; the subscription's id."""
+        async with self.database.transaction() as session:
+            draft = await factories.draft(session, self.mint)
+        session_id, _ = await self.stripe.checkout(
+            draft_id=draft.id, plan=get("pro"), currency=Currency.BRL, email="a@example.com", locale="pt-BR",
+            web_url="http://localhost",
+        )  # fmt: skip
+        return str(self.control(f"checkout/sessions/{session_id}/pay", outcome="paid")["subscription"])
+
+    def control(self, path: str, **body: Any) -> dict[str, Any]:
+        answer = httpx.post(f"{self.url}/_control/{path}", json=body).raise_for_status()
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def events(self) -> list[dict[str, Any]]:
+        """Everything that Stripe has told so far, oldest first."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        listed = httpx.get(f"{self.url}/v1/events", params={"limit": 100}, headers=headers).raise_for_status()
+        return list(reversed(listed.json()["data"]))
+
+    async def deliver(self, events: list[dict[str, Any]]) -> None:
+        """Each event through the inbox and the worker, as often as it stands in the list."""
+        for event in events:
+            async with self.database.transaction() as session:
+                payload = {"object": event["data"]["object"]}
+                await inbox.put(session, "stripe", event["id"], event["type"], payload)
+            await billing.handle_event(self.database, self.stripe, self.mint, self.bell, event["id"])
+
+    async def state(self) -> tuple[Any, ...]:
+        """What the events came to."""
+        async with self.database.transaction() as session:
+            boxes = [(box.state, box.plan, box.suspended_for) for box in await session.scalars(select(Box))]
+            rows = [(row.status, row.attempts) for row in await session.scalars(select(Subscription))]
+            open_events = [e.event_id for e in await session.scalars(select(InboxEvent)) if e.done_at is None]
+            provisions = [job.id for job in await session.scalars(select(Job)) if job.verb == "provision"]
+        return boxes, rows, open_events, len(provisions)
+
+
+@pytest.fixture
+def stripe_url(tmp_path: Path) -> Iterator[str]:
+    with serving(create_app(tmp_path)) as url:
+        yield url
+
+
+@pytest.fixture
+async def shop(stripe_url: str, database: Database, queue: QueueSettings) -> Shop:
+    settings = StripeSettings(
+        stripe_api_key=SecretStr(KEY), stripe_api_url=stripe_url, stripe_webhook_secret=SecretStr("whsec_x")
+    )
+    made = Shop(stripe_url, Stripe(settings), factories.mint(), database, Doorbell(queue))
+    await made.stripe.ensure_prices(PLANS)
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_events_twice_and_shuffled_end_in_the_same_state(shop: Shop, seed: int) -> None:
+    subscription = await shop.buy()
+    invoice = shop.control(f"subscriptions/{subscription}/renew", outcome="failed")["invoice"]
+    shop.control(f"invoices/{invoice}/attempt", outcome="failed")
+    shop.control(f"invoices/{invoice}/attempt", outcome="paid")
+    shuffled = shop.events() * 2
+    random.Random(seed).shuffle(shuffled)
+    await shop.deliver(shuffled)
+    expected: tuple[Any, ...] = ([("active", "pro", [])], [("active", 0)], [], 1)
+    assert await shop.state() == expected
+    await shop.deliver(shop.events())
+    assert await shop.state() == expected
+
+
+async def test_the_story_told_in_order_suspends_once_and_comes_back(shop: Shop) -> None:
+    subscription = await shop.buy()
+    await shop.deliver(shop.events())
+    invoice = shop.control(f"subscriptions/{subscription}/renew", outcome="failed")["invoice"]
+    shop.control(f"invoices/{invoice}/attempt", outcome="failed")
+    await shop.deliver(shop.events())
+    assert (await shop.state())[0] == [("active", "pro", [])]
+    shop.control(f"invoices/{invoice}/attempt", outcome="failed")
+    await shop.deliver(shop.events())
+    assert (await shop.state())[0] == [("suspended", "pro", ["payment"])]
+    shop.control(f"invoices/{invoice}/attempt", outcome="paid")
+    await shop.deliver(shop.events())
+    assert (await shop.state())[0] == [("active", "pro", [])]
+
+
+async def test_an_event_that_cannot_be_handled_waits_and_blocks_no_other(shop: Shop) -> None:
+    await shop.buy()
+    poison = {
+        "id": "evt_poison",
+        "type": "invoice.paid",
+        "data": {"object": {"object": "subscription", "id": "sub_no"}},
+    }
+    await shop.deliver([poison, *shop.events()])
+    boxes, _, left, provisions = await shop.state()
+    assert (len(boxes), left, provisions) == (1, ["evt_poison"], 1)
+
+
+async def test_an_event_about_nothing_of_ours_is_done_at_once(shop: Shop) -> None:
+    await shop.deliver([{"id": "evt_1", "type": "product.created", "data": {"object": {"object": "product"}}}])
+    assert (await shop.state())[2] == []
