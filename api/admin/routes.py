@@ -1,0 +1,144 @@
+"""Ops' verbs: every one raises a job, none touches the cluster."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from sqlalchemy import select
+
+from api.deps import Admin, Given
+from controller.core import ids
+from controller.core.errors import Conflict, NotFound
+from controller.domain import bells, boxes, jobs, lifecycle, mint
+from controller.domain.inbox import InboxEvent
+from controller.domain.jobs import Job, JobState
+from controller.domain.lifecycle import Why
+from controller.domain.mint import Order
+from controller.domain.plans import PlanName
+from controller.domain.subscriptions import Subscription
+
+router = APIRouter(prefix="/admin")
+PAGE = 200
+
+
+class BoxVerb(StrEnum):
+    """What an admin can do to a box."""
+
+    SUSPEND = "suspend"
+    REACTIVATE = "reactivate"
+    DESTROY = "destroy"
+    RESIZE = "resize"
+
+
+class Ask(BaseModel):
+    """The verb's argument: ``plan`` for a resize."""
+
+    plan: PlanName | None = None
+
+
+@router.post("/boxes/{box_id}/{verb}", status_code=202)
+async def act(given: Given, who: Admin, box_id: str, verb: BoxVerb, ask: Ask | None = None) -> dict[str, str | None]:
+    """Queue the verb's job; ``job_id`` is null when the box is already as asked."""
+    why = Why(who, ids.new())
+    async with given.database.transaction() as session:
+        box = await boxes.get(session, ids.checked(box_id), lock=True)
+        if verb == BoxVerb.SUSPEND:
+            job = await lifecycle.suspend(session, box, why)
+        elif verb == BoxVerb.REACTIVATE:
+            job = await lifecycle.reactivate(session, given.mint, box, why)
+        elif verb == BoxVerb.DESTROY:
+            job = await lifecycle.condemn(session, box, why)
+        else:
+            job = await lifecycle.resize(session, box, (ask and ask.plan) or "", why)
+    if job is not None:
+        await given.bell.ring(bells.COMMITS)
+    return {"job_id": job.id if job else None, "box_id": box_id}
+
+
+@router.post("/customers", status_code=201)
+async def create(given: Given, who: Admin, order: Order) -> mint.Minted:
+    """A customer with a complimentary subscription, a box and its tokens; the only answer that shows them."""
+    async with given.database.transaction() as session:
+        made = await mint.create(session, given.mint, order, Why(who, ids.new()))
+    await given.bell.ring(bells.COMMITS)
+    return made
+
+
+@router.get("/boxes/{box_id}")
+async def show(given: Given, _: Admin, box_id: str) -> dict[str, Any]:
+    """A box's desired and observed state."""
+    async with given.database.transaction() as session:
+        box = await boxes.get(session, ids.checked(box_id))
+    observed = {"synced_rev": box.synced_rev, "ready_at": box.ready_at, "condemned_at": box.condemned_at}
+    return {"id": box.id, "customer_id": box.customer_id, "spec": boxes.spec(box), **observed}
+
+
+@router.get("/jobs")
+async def listed(
+    given: Given, _: Admin, box_id: str | None = None, state: JobState | None = None
+) -> list[dict[str, Any]]:
+    """The newest jobs, at most 200, of one box or in one state if asked."""
+    query = select(Job).order_by(Job.created_at.desc()).limit(PAGE)
+    if box_id is not None:
+        query = query.where(Job.box_id == box_id)
+    if state is not None:
+        query = query.where(Job.state == state)
+    async with given.database.transaction() as session:
+        return [_job(job) for job in await session.scalars(query)]
+
+
+@router.post("/jobs/{job_id}/retry", status_code=202)
+async def retry(given: Given, _: Admin, job_id: str) -> dict[str, str]:
+    """Queue a failed job again; 409 if it has not failed."""
+    async with given.database.transaction() as session:
+        job = await session.get(Job, job_id, with_for_update=True)
+        if job is None:
+            raise NotFound("job_unknown")
+        if job.state != JobState.FAILED:
+            raise Conflict("job_not_failed", state=job.state)
+        jobs.retry(job)
+    await given.bell.ring(bells.COMMITS)
+    return {"job_id": job_id}
+
+
+@router.get("/inbox")
+async def unhandled(given: Given, _: Admin) -> list[dict[str, Any]]:
+    """Events not handled yet and those set aside, oldest first, at most 200, with their reasons."""
+    query = select(InboxEvent).where(InboxEvent.done_at.is_(None)).order_by(InboxEvent.received_at).limit(PAGE)
+    async with given.database.transaction() as session:
+        return [
+            {"event_id": one.event_id, "kind": one.kind, "attempts": one.attempts, "error": one.error,
+             "set_aside_at": one.set_aside_at, "received_at": one.received_at}
+            for one in await session.scalars(query)
+        ]  # fmt: skip
+
+
+@router.get("/subscriptions")
+async def conditions(given: Given, _: Admin) -> list[dict[str, Any]]:
+    """Subscriptions that are paid and yet have no box, with the reason."""
+    query = select(Subscription).where(Subscription.condition.is_not(None)).limit(PAGE)
+    async with given.database.transaction() as session:
+        found = await session.scalars(query)
+        return [{"id": one.id, "stripe_id": one.stripe_id, "condition": one.condition} for one in found]
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "box_id": job.box_id,
+        "verb": job.verb,
+        "rev": job.rev,
+        "state": job.state,
+        "actor": job.actor,
+        "cause": job.cause,
+        "attempts": job.attempts,
+        "error": job.error,
+        "commit_sha": job.commit_sha,
+        "created_at": job.created_at,
+        "committed_at": job.committed_at,
+        "synced_at": job.synced_at,
+        "done_at": job.done_at,
+    }

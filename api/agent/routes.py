@@ -1,0 +1,93 @@
+"""What a running box asks of the platform, with its own agent token and nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from api.deps import AgentBox, Given, Parts
+from controller.core.errors import NotFound
+from controller.domain import boxes, completion, vault
+from controller.domain.boxes import Box
+
+POLL_SECONDS = 0.5
+"""How often a long poll looks again. A look is one indexed read."""
+
+router = APIRouter(prefix="/internal/agent")
+
+
+class Ready(BaseModel):
+    """The gateway's report."""
+
+    profile: int = Field(ge=1)
+    gateway: str = Field(max_length=40)
+
+
+@router.get("/profile")
+async def profile(
+    given: Given,
+    box_id: AgentBox,
+    after: Annotated[int, Query(ge=0)] = 0,
+    wait: Annotated[float, Query(ge=0, le=30)] = 0,
+) -> Response:
+    """The box's profile once its version is above ``after``; 204 if none came within ``wait`` seconds.
+
+    A version is released only when the commit that carries it is pushed.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    while True:
+        async with given.database.transaction() as session:
+            live = (await boxes.get(session, box_id)).live_profile
+        if live > after:
+            return JSONResponse(await _profile(given, box_id))
+        if loop.time() >= deadline:
+            return Response(status_code=204)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+@router.post("/ready", status_code=204)
+async def ready(given: Given, box_id: AgentBox, report: Ready) -> Response:
+    """The gateway runs: jobs that waited for it are done."""
+    async with given.database.transaction() as session:
+        await completion.report_ready(session, box_id, profile=report.profile, gateway=report.gateway)
+    return Response(status_code=204)
+
+
+async def _profile(given: Parts, box_id: str) -> dict[str, Any]:
+    async with given.database.transaction() as session:
+        box = await boxes.get(session, box_id)
+        proxy = await vault.get(
+            session, given.mint.sealer, box.id, vault.PROXY, box.secret_versions["proxy"], reader=f"box:{box.id}"
+        )
+        return {
+            "version": box.live_profile,
+            "agent_name": box.agent_name,
+            "locale": box.locale,
+            "niche": box.niche,
+            "telegram": await _telegram(given, box),
+            "proxy_token": proxy,
+            "model": box.model,
+            "thinking": box.thinking,
+            "connections": [],
+        }
+
+
+async def _telegram(given: Parts, box: Box) -> dict[str, Any] | None:
+    async with given.database.transaction() as session:
+        try:
+            token = await vault.get(
+                session,
+                given.mint.sealer,
+                box.id,
+                vault.TELEGRAM,
+                box.secret_versions["telegram"],
+                reader=f"box:{box.id}",
+            )
+        except NotFound:
+            return None
+    return {"bot_token": token, "users": box.telegram_users}

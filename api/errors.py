@@ -1,0 +1,39 @@
+"""Errors at the edge: our codes with their facts as JSON, and nothing that a caller should not see."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from controller.core import log as logs
+from controller.core.errors import CloudError, Refused, Temporary
+
+log = logs.get(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app`` answer our errors as ``{"error": {"code", "facts"}}`` with the status they carry."""
+    app.add_exception_handler(CloudError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+async def _ours(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, Refused):
+        return _answer(error.status, error.code, error.facts)
+    if isinstance(error, Temporary):
+        log.warning("api.temporary_failure", error=str(error))
+        retry = {"Retry-After": str(max(1, int(error.retry_after.total_seconds())))}
+        return _answer(503, error.code, {}, retry)
+    log.error("api.failed", error=str(error))
+    return _answer(500, getattr(error, "code", "internal"), {})
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    fields = {".".join(str(part) for part in fault["loc"][1:]): fault["msg"] for fault in faults}
+    return _answer(422, "request_invalid", {"fields": fields})
+
+
+def _answer(status: int, code: str, facts: dict[str, object], headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "facts": facts}}, status, headers)

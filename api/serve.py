@@ -1,0 +1,51 @@
+"""The API's processes, built from the environment."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from api import app
+from api.deps import Parts
+from api.secrets import app as secrets_app
+from api.settings import ApiSettings, SecretEndpointSettings
+from controller.clients.stripe import Stripe, StripeSettings
+from controller.core import log
+from controller.core.crypto import Sealer
+from controller.core.db import Database
+from controller.core.queue import Doorbell
+from controller.core.settings import DatabaseSettings, QueueSettings, SealingSettings, TokenSettings, load
+from controller.domain.boxes import BoxSettings
+from controller.domain.lifecycle import Mint
+
+
+def api() -> tuple[FastAPI, ApiSettings]:
+    """The API and where it listens.
+
+    Raises SettingsError that names a missing variable.
+    """
+    log.configure("api")
+    settings = load(ApiSettings)
+    parts = Parts(
+        settings=settings,
+        database=Database(load(DatabaseSettings)),
+        stripe=Stripe(load(StripeSettings)),
+        bell=Doorbell(load(QueueSettings)),
+        mint=Mint(
+            sealer=Sealer(load(SealingSettings).sealing_key.get_secret_value()),
+            pepper=load(TokenSettings).token_pepper.get_secret_value(),
+            settings=load(BoxSettings),
+        ),
+        niches=frozenset(folder.name for folder in settings.niches_dir.iterdir() if folder.is_dir()),
+    )
+    return app.create(parts), settings
+
+
+def secrets() -> tuple[FastAPI, SecretEndpointSettings]:
+    """The secret endpoint and where it listens.
+
+    Raises SettingsError that names a missing variable.
+    """
+    log.configure("secrets")
+    settings = load(SecretEndpointSettings)
+    sealer = Sealer(load(SealingSettings).sealing_key.get_secret_value())
+    return secrets_app.create(settings, Database(load(DatabaseSettings)), sealer), settings

@@ -1,0 +1,32 @@
+"""Settings of the API's processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from controller.core.settings import Group
+
+
+class ApiSettings(Group):
+    """The public API and the platform's internal one, in one process."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    web_url: str
+    """Where customers reach us, used in links; the Host header is never trusted."""
+
+    admin_token: SecretStr = Field(min_length=24)
+    niches_dir: Path
+    """The chart's ``files/niches``: a folder there is a niche that we sell."""
+
+
+class SecretEndpointSettings(Group):
+    """The endpoint from which External Secrets fetches, a process and credential of its own."""
+
+    secrets_host: str = "127.0.0.1"
+    secrets_port: int = 8001
+    secrets_token: SecretStr = Field(min_length=24)
+    cell: str = "local"
+    """The only cell whose boxes' secrets this credential reaches."""
