@@ -1,0 +1,104 @@
+"""Who may: a token is found by its HMAC, proven by bcrypt once in five minutes, its box's state asked every 5 s."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+import bcrypt
+
+from controller.core import crypto
+from controller.core.errors import NotAllowed, Temporary, foreign
+from controller.domain import token_format
+from controller.domain.states import RUNNING
+from proxy.errors import BoxStopped
+
+STATUS_FRESH = timedelta(seconds=5)
+"""How old a box's state may be: half of the ten seconds within which a dead token must be refused."""
+
+SECRET_FRESH = timedelta(minutes=5)
+BCRYPT_AT_ONCE = 2
+MOST_REMEMBERED = 20_000
+
+_QUERY = """
+SELECT t.hash, t.revoked_at IS NOT NULL AS revoked, b.state
+FROM proxy_tokens t JOIN boxes b ON b.id = t.box_id WHERE t.lookup = $1 AND t.box_id = $2
+"""
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What Postgres said of a token: its hash, and whether its box may call; None of both for an unknown one."""
+
+    hash: str | None
+    allowed: bool
+    at: float
+    """Before the question was put, so that an answer is never thought fresher than it is."""
+
+
+class Doorkeeper:
+    """Decides over tokens for one process."""
+
+    def __init__(self, pool: asyncpg.Pool, pepper: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
+        self._pepper = pepper
+        self._clock = clock
+        self._verdicts: dict[str, _Verdict] = {}
+        self._proven: dict[str, float] = {}
+        self._flights: dict[str, asyncio.Lock] = {}
+        self._bcrypt = asyncio.Semaphore(BCRYPT_AT_ONCE)
+
+    async def admit(self, authorization: str) -> str:
+        """The id of the box whose token this is.
+
+        Raises NotAllowed for a wrong token, BoxStopped for a right one whose box may not call, Temporary when
+        Postgres cannot be asked.
+        """
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotAllowed("token_missing")
+        box_id, secret = token_format.parse(token, "proxy")
+        key = crypto.lookup(self._pepper, token)
+        async with self._flights.setdefault(key, asyncio.Lock()):
+            verdict = await self._verdict(key, box_id)
+            if verdict.hash is None or not await self._secret_fits(key, secret, verdict.hash):
+                raise NotAllowed("token_refused")
+        if not verdict.allowed:
+            raise BoxStopped("box_stopped")
+        return box_id
+
+    async def _verdict(self, key: str, box_id: str) -> _Verdict:
+        known = self._verdicts.get(key)
+        if known is not None and self._clock() - known.at < STATUS_FRESH.total_seconds():
+            return known
+        asked_at = self._clock()
+        try:
+            async with asyncio.timeout(5):
+                row = await self._pool.fetchrow(_QUERY, key, box_id)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+            raise Temporary("tokens_unavailable", reason=foreign(type(exc).__name__)) from exc
+        if row is None:
+            verdict = _Verdict(None, False, asked_at)
+        else:
+            verdict = _Verdict(row["hash"], not row["revoked"] and row["state"] in RUNNING, asked_at)
+        self._remember(key, verdict)
+        return verdict
+
+    async def _secret_fits(self, key: str, secret: str, hashed: str) -> bool:
+        if self._clock() - self._proven.get(key, float("-inf")) < SECRET_FRESH.total_seconds():
+            return True
+        async with self._bcrypt:
+            fits = await asyncio.to_thread(bcrypt.checkpw, secret.encode(), hashed.encode())
+        if fits:
+            self._proven[key] = self._clock()
+        return fits
+
+    def _remember(self, key: str, verdict: _Verdict) -> None:
+        if len(self._verdicts) >= MOST_REMEMBERED:
+            for memory in (self._verdicts, self._proven, self._flights):
+                memory.clear()
+        self._verdicts[key] = verdict

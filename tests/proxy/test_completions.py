@@ -1,0 +1,88 @@
+"""What the official client and a plain one get through the proxy."""
+
+from __future__ import annotations
+
+import json
+
+import openai
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+
+from tests.proxy.conftest import Door
+from tests.proxy.provider import DONE, KEY, USAGE, completion, event, says, streams
+
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "oi"}]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "São Paulo"}'}}
+
+
+async def test_the_official_client_reads_an_answer(door: Door) -> None:
+    made = await door.openai.chat.completions.create(model="small", messages=HELLO)
+    assert made.choices[0].message.content == "Olá, tudo bem?"
+    assert made.usage is not None
+    assert made.usage.total_tokens == 18
+
+
+async def test_the_official_client_reads_a_stream(door: Door) -> None:
+    door.provider.answer = streams(event(content="Olá"), event(content=", mundo"), event(usage=USAGE), DONE)
+    stream = await door.openai.chat.completions.create(model="small", messages=HELLO, stream=True)
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Olá, mundo"
+
+
+async def test_tool_calls_pass_through(door: Door) -> None:
+    door.provider.answer = says(json.dumps(completion(content=None, tool_calls=[CALL])).encode())
+    made = await door.openai.chat.completions.create(model="small", messages=HELLO)
+    assert [call.model_dump() for call in made.choices[0].message.tool_calls or ()] == [CALL]
+
+
+async def test_a_body_reaches_the_provider_byte_for_byte_under_our_key(door: Door) -> None:
+    raw = b'{"unknown_parameter":[1.0,  2e3],"model":"small", "messages":[{"role":"developer","content":"\\u00e9"}]}'
+    await door.http.post("/v1/chat/completions", content=raw)
+    assert (door.provider.bodies, door.provider.keys) == ([raw], [f"Bearer {KEY}"])
+
+
+async def test_an_answer_reaches_the_client_byte_for_byte(door: Door) -> None:
+    content = b'{"id": "x",   "choices":[], "new_field": "\\u00e7"}'
+    door.provider.answer = says(content)
+    assert (await door.ask()).content == content
+
+
+async def test_a_stream_cut_within_a_character_arrives_whole(door: Door) -> None:
+    whole = event(content="ação") + event(content="é") + event(usage=USAGE) + DONE
+    door.provider.answer = streams(*(whole[at : at + 5] for at in range(0, len(whole), 5)))
+    assert (await door.ask(stream=True, stream_options={"include_usage": True})).content == whole
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+async def test_usage_that_nobody_asked_for_is_asked_upstream_and_hidden(door: Door, line_end: bytes) -> None:
+    parts = [part.replace(b"\n", line_end) for part in (event(content="oi"), event(usage=USAGE), DONE)]
+    door.provider.answer = streams(*parts)
+    answer = await door.ask(stream=True, stream_options={"other": 1})
+    assert answer.content == parts[0] + parts[2]
+    assert json.loads(door.provider.bodies[0])["stream_options"] == {"other": 1, "include_usage": True}
+
+
+async def test_a_broken_stream_is_a_break_for_the_client_and_not_an_end(door: Door) -> None:
+    door.provider.answer = streams(event(content="half a sen"), then=door.provider.breaks)
+    stream = await door.openai.chat.completions.create(model="small", messages=HELLO, stream=True)
+    assert (await anext(stream)).choices[0].delta.content == "half a sen"
+    door.provider.cut.set()
+    with pytest.raises(openai.APIConnectionError):
+        await anext(stream)
+
+
+async def test_every_answer_carries_a_request_id_of_its_own(door: Door) -> None:
+    paths = ["/v1/models", "/healthz", "/readyz", "/metrics", "/nowhere"]
+    answers = [await door.http.get(path) for path in paths] + [await door.ask(), await door.ask(messages=1)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 200, 400]
+    assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
+
+
+async def test_the_public_models_are_listed(door: Door) -> None:
+    assert [model.id async for model in door.openai.models.list()] == ["default", "small", "large"]
+
+
+async def test_the_metrics_count_answers_and_tokens(door: Door) -> None:
+    await door.ask()
+    shown = (await door.http.get("/metrics")).text
+    assert 'proxy_requests_total{status="200"} 1.0' in shown
+    assert 'proxy_tokens_total{direction="output"} 7.0' in shown
