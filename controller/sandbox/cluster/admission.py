@@ -1,0 +1,56 @@
+"""What an API server does to an object before it is stored or deleted: its defaults and our admission policy."""
+
+from __future__ import annotations
+
+import base64
+import copy
+
+from controller.core.errors import Invalid, NotAllowed
+from controller.sandbox.cluster.resources import NAMESPACE, POD, PVC, SECRET, Kind, Object
+
+BOX_LABEL = "openclaw.cloud/box"
+APPROVED = "openclaw.cloud/destroy-approved"
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+class Interlocked(NotAllowed):
+    """Raised when the admission rule refuses to delete a box's namespace or volume."""
+
+    status = 403
+
+
+def defaulted(kind: Kind, obj: Object) -> Object:
+    """A copy of ``obj`` with what the API server fills in.
+
+    A namespace gets its name as a label and is Active, a pod is Pending, a secret's ``stringData`` moves into ``data``.
+    Raises Invalid if ``stringData`` holds anything but text.
+    """
+    made = copy.deepcopy(obj)
+    if kind == NAMESPACE:
+        meta = made["metadata"]
+        meta["labels"] = {**(meta.get("labels") or {}), NAME_LABEL: meta["name"]}
+        made.setdefault("status", {"phase": "Active"})
+    elif kind == POD:
+        made.setdefault("status", {"phase": "Pending"})
+    elif kind == SECRET and "stringData" in made:
+        made["data"] = {**(made.get("data") or {}), **_encoded(made.pop("stringData"))}
+    return made
+
+
+def check_deletion(kind: Kind, obj: Object, namespace: Object | None) -> None:
+    """Nothing, if ``obj`` may be deleted; ``namespace`` is the one that it is or lies in.
+
+    Raises Interlocked for a box's namespace or volume while the namespace lacks the approval.
+    """
+    if kind not in (NAMESPACE, PVC) or namespace is None:
+        return
+    meta = namespace["metadata"]
+    if BOX_LABEL not in (meta.get("labels") or {}) or (meta.get("annotations") or {}).get(APPROVED) == "true":
+        return
+    raise Interlocked("deletion_not_approved", kind=kind.kind, name=obj["metadata"]["name"], needs=APPROVED)
+
+
+def _encoded(plain: object) -> dict[str, str]:
+    if not isinstance(plain, dict) or not all(isinstance(value, str) for value in plain.values()):
+        raise Invalid("string_data_malformed")
+    return {name: base64.b64encode(value.encode()).decode() for name, value in plain.items()}

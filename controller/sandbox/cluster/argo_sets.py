@@ -1,0 +1,216 @@
+"""Argo CD's ApplicationSet controller: files at ``main`` become Applications; a missing file deletes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import yaml
+
+from controller.core import log as logs
+from controller.core.errors import CloudError, Invalid
+from controller.sandbox.cluster.checkout import Checkout
+from controller.sandbox.cluster.resources import APPLICATION, APPLICATION_SET, NAMESPACE, Object
+from controller.sandbox.cluster.store import Store
+
+log = logs.get(__name__)
+
+ARGO = "argocd"
+REFRESH = "argocd.argoproj.io/application-set-refresh"
+CHART_SOURCE = {"repoURL": "https://charts.openclaw.cloud", "chart": "box"}
+RETRY_SECONDS = 5.0
+"""How soon a set whose reconcile failed looks again; Argo CD's work queue would back off to about as much."""
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
+_KEYS = ("apiVersion", "kind", "metadata", "spec", "overrides")
+SYNC_POLICY = {
+    "retry": {"limit": 3, "backoff": {"duration": "2s", "factor": 2, "maxDuration": "20s"}},
+    "syncOptions": ["ServerSideApply=true", "ApplyOutOfSyncOnly=true", "PruneLast=true", "FailOnSharedResource=true"],
+}
+TEMPLATE_PATCH = """\
+spec:
+  source:
+    helm:
+      releaseName: agent
+      valuesObject: {{ dict "apiVersion" .apiVersion "kind" .kind "metadata" .metadata "spec" .spec "overrides" .overrides | toJson }}
+  syncPolicy: {automated: {allowEmpty: {{ eq .spec.state "destroyed" }}}}
+"""  # noqa: E501
+
+
+class Sets:
+    """The 16 ApplicationSets of one cell."""
+
+    def __init__(self, store: Store, checkout: Checkout, cell: str, cell_values: Object, poll_seconds: float) -> None:
+        self._store = store
+        self._checkout = checkout
+        self._cell = cell
+        self._values = cell_values
+        self._poll = poll_seconds
+        self._asked: asyncio.Queue[str] = asyncio.Queue()
+        self._seen: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Reconcile a set when its annotation asks for it, and all of them at the polling interval."""
+        self._ensure()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._tick())
+            while True:
+                await self._reconcile(await self._asked.get())
+
+    def _ensure(self) -> None:
+        if self._store.get(NAMESPACE, None, ARGO) is None:
+            meta = {"name": ARGO}
+            self._store.create(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "status": {"phase": "Active"}}
+            )
+        for digit in "0123456789abcdef":
+            if self._store.get(APPLICATION_SET, ARGO, f"boxes-{digit}") is None:
+                self._store.create(self._set(digit))
+
+    def _set(self, digit: str) -> Object:
+        files = [{"path": f"cells/{self._cell}/boxes/{digit}?/*.yaml"}]
+        git = {"repoURL": self._checkout.remote, "revision": "refs/heads/main", "files": files}
+        return {
+            "apiVersion": APPLICATION_SET.api_version,
+            "kind": "ApplicationSet",
+            "metadata": {"name": f"boxes-{digit}", "namespace": ARGO},
+            "spec": {
+                "goTemplate": True,
+                "goTemplateOptions": ["missingkey=error"],
+                "generators": [{"git": {**git, "requeueAfterSeconds": int(self._poll)}}],
+                "syncPolicy": {"applicationsSync": "create-update", "preserveResourcesOnDeletion": True},
+                "template": _template(),
+                "templatePatch": TEMPLATE_PATCH,
+            },
+        }
+
+    async def _listen(self) -> None:
+        """A new value of the annotation asks; one that is still there after an error asks no more."""
+        async for event in self._store.watch(APPLICATION_SET):
+            name = event.object["metadata"]["name"]
+            value = event.object["metadata"].get("annotations", {}).get(REFRESH)
+            if event.type == "DELETED" or value is None:
+                self._seen.pop(name, None)
+            elif self._seen.get(name) != value:
+                self._seen[name] = value
+                self._asked.put_nowait(name)
+
+    async def _tick(self) -> None:
+        while True:
+            for digit in "0123456789abcdef":
+                self._asked.put_nowait(f"boxes-{digit}")
+            await asyncio.sleep(self._poll)
+
+    async def _reconcile(self, name: str) -> None:
+        try:
+            sha = await self._checkout.fetch()
+            files = await self._checkout.files(sha, f"cells/{self._cell}/boxes", name[-1])
+            wanted = [self._application(_parse(path, content)) for path, content in files.items()]
+        except CloudError as error:
+            # As in Argo CD, one bad file stops its whole set.
+            self._report(name, "True", str(error))
+            log.warning("argo.set_failed", set_name=name, error=str(error))
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._asked.put_nowait, name)
+            return
+        for application in wanted:
+            self._put(application)
+        self._report(name, "False", "")
+        self._consume(name)
+
+    def _consume(self, name: str) -> None:
+        """Take the annotation away; a request that came during the reconcile is lost, as in Argo CD."""
+        found = self._store.get(APPLICATION_SET, ARGO, name)
+        if found is not None and REFRESH in found["metadata"].get("annotations", {}):
+            del found["metadata"]["annotations"][REFRESH]
+            self._store.update(found)
+
+    def _report(self, name: str, status: str, message: str) -> None:
+        condition = {"type": "ErrorOccurred", "status": status, "message": message}
+        self._store.update_status(APPLICATION_SET, ARGO, name, {"conditions": [condition]})
+
+    def _put(self, application: Object) -> None:
+        found = self._store.get(APPLICATION, ARGO, application["metadata"]["name"])
+        if found is None:
+            self._store.create(application)
+            return
+        for part in ("labels", "annotations"):
+            found["metadata"][part] = {**found["metadata"].get(part, {}), **application["metadata"][part]}
+        found["spec"] = application["spec"]
+        self._store.update(found)
+
+    def _application(self, box: Object) -> Object:
+        spec, name = box["spec"], box["metadata"]["id"]
+        values = {key: box[key] for key in _KEYS}
+        automated = {"prune": True, "selfHeal": True, "allowEmpty": spec["state"] == "destroyed"}
+        source: Object = {**CHART_SOURCE, "targetRevision": str(spec["release"])}
+        source["helm"] = {"releaseName": "agent", "valuesObject": {**values, "cell": self._values}}
+        return {
+            "apiVersion": APPLICATION.api_version,
+            "kind": "Application",
+            "metadata": {
+                "name": name,
+                "namespace": ARGO,
+                "labels": {"openclaw.cloud/state": spec["state"]},
+                "annotations": {"openclaw.cloud/rev": str(int(spec["rev"]))},
+            },
+            "spec": {
+                "project": "boxes",
+                "revisionHistoryLimit": 2,
+                "source": source,
+                "destination": {"server": "https://kubernetes.default.svc", "namespace": f"box-{name}"},
+                "syncPolicy": {"automated": automated, **SYNC_POLICY},
+            },
+        }
+
+
+class _Yaml11(yaml.SafeLoader):
+    """YAML 1.1 as Argo CD's parser reads it: ``no`` is false, ``1e3`` a number, and a date the text it is."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012, the library's own way
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Yaml11.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+
+
+def _parse(path: str, content: bytes) -> Any:
+    """The box in a file, as JSON has it.
+
+    Raises Invalid if it is not YAML, lacks a key that the template needs, or has no usable name.
+    """
+    try:
+        box = json.loads(json.dumps(yaml.load(content, _Yaml11), allow_nan=False))  # noqa: S506, a SafeLoader
+        missing = [key for key in _KEYS if key not in box]
+        spec, name = box["spec"], box["metadata"]["id"]
+        usable = {"state", "release", "rev"} <= spec.keys() and _NAME.fullmatch(name) and int(spec["rev"]) >= 0
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+        raise Invalid("box_file_invalid", path=path, reason=type(exc).__name__) from exc
+    if missing or not usable:
+        raise Invalid("box_file_invalid", path=path, missing=",".join(missing))
+    return box
+
+
+def _template() -> Object:
+    source: Object = {**CHART_SOURCE, "targetRevision": "{{ .spec.release }}"}
+    return {
+        "metadata": {
+            "name": "{{ .metadata.id }}",
+            "labels": {"openclaw.cloud/state": "{{ .spec.state }}"},
+            "annotations": {"openclaw.cloud/rev": "{{ .spec.rev | int64 }}"},
+        },
+        "spec": {
+            "project": "boxes",
+            "revisionHistoryLimit": 2,
+            "source": source,
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "box-{{ .metadata.id }}"},
+            "syncPolicy": {"automated": {"prune": True, "selfHeal": True}, **SYNC_POLICY},
+        },
+    }

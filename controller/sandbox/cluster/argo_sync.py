@@ -1,0 +1,230 @@
+"""Argo CD's application controller: render, compare, apply, prune, and say so in the status as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from controller.core import clock
+from controller.core import log as logs
+from controller.core.errors import CloudError
+from controller.sandbox.cluster import differences, health, resources
+from controller.sandbox.cluster.argo_sets import ARGO
+from controller.sandbox.cluster.differences import SYNCED, Differences
+from controller.sandbox.cluster.render import Chart, RenderError
+from controller.sandbox.cluster.resources import APPLICATION, NAMESPACE, Object
+from controller.sandbox.cluster.store import Store
+
+log = logs.get(__name__)
+
+RETRIES = 3
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 20.0
+EMPTY = "auto-sync will wipe out all resources"
+
+
+@dataclass
+class _Attempt:
+    """How syncing one source went so far; ``not_before`` is the event loop's time."""
+
+    source: Object
+    failures: int = 0
+    not_before: float = 0.0
+    error: str = ""
+    started_at: str = ""
+
+    @property
+    def exhausted(self) -> bool:
+        return self.failures > RETRIES
+
+
+class Sync:
+    """Brings the live objects of every Application to what its chart renders."""
+
+    def __init__(
+        self, store: Store, chart: Chart, wave_seconds: float = 0.0, first_retry_seconds: float = FIRST_RETRY_SECONDS
+    ) -> None:
+        self._store = store
+        self._chart = chart
+        self._wave_seconds = wave_seconds
+        self._first_retry_seconds = first_retry_seconds
+        self._attempts: dict[str, _Attempt] = {}
+        self._dirty: asyncio.Queue[str] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Follow Applications and their objects; drift is healed as it appears."""
+        for application in self._store.list(APPLICATION, ARGO):
+            self._dirty.put_nowait(application["metadata"]["name"])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            while True:
+                names = {await self._dirty.get()}
+                while not self._dirty.empty():
+                    names.add(self._dirty.get_nowait())
+                for name in sorted(names):
+                    await self._reconcile(name)
+
+    async def _listen(self) -> None:
+        async for event in self._store.watch(APPLICATION, *SYNCED):
+            meta = event.object["metadata"]
+            if event.kind == APPLICATION:
+                self._dirty.put_nowait(meta["name"])
+            else:
+                space = meta["name"] if event.kind == NAMESPACE else meta.get("namespace", "")
+                if space.startswith("box-"):
+                    self._dirty.put_nowait(space.removeprefix("box-"))
+
+    async def _reconcile(self, name: str) -> None:
+        application = self._store.get(APPLICATION, ARGO, name)
+        if application is None:
+            self._attempts.pop(name, None)
+            return
+        source = application["spec"]["source"]
+        try:
+            wanted = await asyncio.to_thread(self._chart.render, name, source)
+        except RenderError as error:
+            sync = {"status": "Unknown", "comparedTo": {"source": source}}
+            self._status(name, sync=sync, conditions=[_condition("ComparisonError", str(error))])
+            return
+        found = differences.compare(self._store, name, wanted)
+        attempt = self._attempt(name, source, found)
+        emptied = not wanted and bool(found.prunes) and not application["spec"]["syncPolicy"]["automated"]["allowEmpty"]
+        attempt.error = EMPTY if emptied else attempt.error
+        self._observe(name, source, wanted, found)
+        work = found.changes or found.prunes or "operation" in application
+        if work and not emptied and not attempt.exhausted and asyncio.get_running_loop().time() >= attempt.not_before:
+            await self._operate(name, attempt, found)
+
+    def _attempt(self, name: str, source: Object, found: Differences) -> _Attempt:
+        attempt = self._attempts.get(name)
+        if attempt is None or attempt.source != source or not found:
+            attempt = self._attempts[name] = _Attempt(source)
+        return attempt
+
+    def _observe(self, name: str, source: Object, wanted: list[Object], found: Differences) -> None:
+        live = [differences.find(self._store, obj) for obj in wanted]
+        error = self._attempts[name].error
+        sync = {"status": "OutOfSync" if found else "Synced", "revision": source["targetRevision"]}
+        self._status(
+            name,
+            sync={**sync, "comparedTo": {"source": source}},
+            health={"status": health.worst(live)},
+            resources=_listed(wanted, found),
+            conditions=[_condition("SyncError", error)] if error else [],
+        )
+
+    async def _operate(self, name: str, attempt: _Attempt, found: Differences) -> None:
+        source = attempt.source
+        operation = {"initiatedBy": {"automated": True}, "retry": {"limit": RETRIES}, "sync": {"prune": True}}
+        self._mark(name, operation)
+        attempt.started_at = attempt.started_at or _now()
+        state: Object = {
+            "operation": operation, "phase": "Running", "startedAt": attempt.started_at, "retryCount": attempt.failures,
+            "syncResult": {"revision": source["targetRevision"], "source": source, "resources": []},
+        }  # fmt: skip
+        self._status(name, operationState=state)
+        await asyncio.sleep(0)  # whoever watches sees it begin
+        failure = await self._carry_out(name, state, found)
+        if failure and not attempt.exhausted:
+            self._retry(name, attempt, state, failure)
+        if not failure or attempt.exhausted:
+            self._finish(name, state, failure)
+            if not failure:
+                self._attempts.pop(name, None)
+        self._dirty.put_nowait(name)
+
+    async def _carry_out(self, name: str, state: Object, found: Differences) -> str:
+        """Apply and prune in order, telling the status after each wave; the first failure's message or nothing."""
+        results = state["syncResult"]["resources"]
+        for number, wave in enumerate(differences.waves(found.changes)):
+            await asyncio.sleep(self._wave_seconds if number else 0)
+            results += [self._apply(obj) for obj in wave]
+            self._status(name, operationState=state)
+            if message := _failure(results):
+                return message
+        # PruneLast: one refused deletion holds up no other
+        results += [self._prune(obj) for wave in reversed(differences.waves(found.prunes)) for obj in reversed(wave)]
+        return _failure(results)
+
+    def _apply(self, obj: Object) -> Object:
+        live = differences.find(self._store, obj)
+        try:
+            if live is None:
+                self._store.create(differences.fresh(obj))
+            else:
+                self._store.update(differences.applied(live, obj))
+        except CloudError as error:
+            return {**_reference(obj), "status": "SyncFailed", "message": str(error)}
+        return {**_reference(obj), "status": "Synced", "message": "serverside-applied"}
+
+    def _prune(self, obj: Object) -> Object:
+        try:
+            self._store.delete(resources.of(obj), obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        except CloudError as error:
+            return {**_reference(obj), "status": "SyncFailed", "message": str(error)}
+        return {**_reference(obj), "status": "Pruned", "message": "pruned"}
+
+    def _retry(self, name: str, attempt: _Attempt, state: Object, failure: str) -> None:
+        attempt.failures += 1
+        attempt.error = failure
+        log.warning("argo.sync_failed", application=name, failures=attempt.failures, message=failure)
+        if attempt.exhausted:
+            return
+        loop = asyncio.get_running_loop()
+        wait = min(self._first_retry_seconds * 2 ** (attempt.failures - 1), LONGEST_RETRY_SECONDS)
+        attempt.not_before = loop.time() + wait
+        loop.call_at(attempt.not_before, self._dirty.put_nowait, name)
+        message = f"{failure}. Retrying attempt #{attempt.failures}"
+        self._status(name, operationState={**state, "retryCount": attempt.failures, "message": message})
+
+    def _finish(self, name: str, state: Object, failure: str) -> None:
+        ended = {"phase": "Failed" if failure else "Succeeded", "finishedAt": _now()}
+        message = failure or "successfully synced (all tasks run)"
+        self._status(name, operationState={**state, **ended, "message": message})
+        self._mark(name, None)
+
+    def _mark(self, name: str, operation: Object | None) -> None:
+        """Set the Application's ``operation``, or take it away."""
+        application = self._store.get(APPLICATION, ARGO, name)
+        if application is not None:
+            application.pop("operation", None)
+            self._store.update({**application, "operation": operation} if operation else application)
+
+    def _status(self, name: str, **parts: Any) -> None:
+        """Write these parts; a look that saw nothing new writes nothing, so that an idle cluster stays idle."""
+        application = self._store.get(APPLICATION, ARGO, name)
+        if application is None:
+            return
+        old = application.get("status", {})
+        finished = old.get("operationState", {}).get("finishedAt", "")
+        if {**old, **parts} != old or old.get("reconciledAt", "") < finished:
+            looked = {"reconciledAt": _now()} if "sync" in parts else {}
+            self._store.update_status(APPLICATION, ARGO, name, {**old, **parts, **looked})
+
+
+def _failure(results: list[Object]) -> str:
+    return next((str(one["message"]) for one in results if one["status"] == "SyncFailed"), "")
+
+
+def _condition(kind: str, message: str) -> Object:
+    return {"type": kind, "message": message}
+
+
+def _reference(obj: Object) -> Object:
+    kind, meta = resources.of(obj), obj["metadata"]
+    return {"group": kind.group, "version": kind.version, "kind": kind.kind, "name": meta["name"],
+            "namespace": meta.get("namespace", "")}  # fmt: skip
+
+
+def _listed(wanted: list[Object], found: Differences) -> list[Object]:
+    """The Application's resources as ``status.resources`` has them."""
+    states = {id(obj): "OutOfSync" for obj in found.changes}
+    listed: list[Object] = []
+    for obj in wanted:
+        wave = {"syncWave": differences.wave(obj)} if differences.wave(obj) else {}
+        listed.append({**_reference(obj), "status": states.get(id(obj), "Synced"), **wave})
+    return listed + [{**_reference(obj), "status": "OutOfSync", "requiresPruning": True} for obj in found.extra]
+
+
+def _now() -> str:
+    return clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")

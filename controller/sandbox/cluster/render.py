@@ -1,0 +1,58 @@
+"""The chart through the real Helm engine, as Argo CD's repo-server would."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import helm_python
+import yaml
+
+from controller.core.errors import Invalid, Permanent, foreign
+from controller.sandbox.cluster import resources
+from controller.sandbox.cluster.differences import TRACKING
+from controller.sandbox.cluster.resources import Object
+
+_VERSION = re.compile(r"^version:\s*[\"']?([^\"'\s]+)", re.MULTILINE)
+
+
+class RenderError(Permanent):
+    """Raised when the chart is not the release that is asked for, or does not render with these values."""
+
+
+class Chart:
+    """One version of one chart, loaded once."""
+
+    def __init__(self, folder: Path) -> None:
+        found = _VERSION.search((folder / "Chart.yaml").read_text())
+        self._version = found[1] if found else ""
+        self._chart = helm_python.Chart.load(str(folder))
+
+    def render(self, name: str, source: Object) -> list[Object]:
+        """The objects of the Application ``name``, each with Argo's tracking annotation.
+
+        Raises RenderError.
+        """
+        if source["targetRevision"] != self._version:
+            raise RenderError("chart_version_unknown", asked=source["targetRevision"], have=self._version)
+        helm = source["helm"]
+        space = f"box-{name}"
+        try:
+            files = self._chart.render(helm["valuesObject"], name=helm["releaseName"], namespace=space)
+        except helm_python.HelmError as exc:
+            raise RenderError("chart_does_not_render", reason=foreign(exc)) from exc
+        try:
+            objects = [obj for text in files.values() for obj in yaml.safe_load_all(text) if obj]
+            return [_tracked(name, space, obj) for obj in objects]
+        except (yaml.YAMLError, Invalid, KeyError, TypeError, AttributeError) as exc:
+            raise RenderError("chart_renders_no_objects", reason=foreign(exc)) from exc
+
+
+def _tracked(name: str, space: str, obj: Object) -> Object:
+    kind, meta = resources.of(obj), obj["metadata"]
+    if kind.namespaced:
+        meta.setdefault("namespace", space)
+    group = f"{kind.group}/{kind.kind}" if kind.group else f"/{kind.kind}"
+    mark = f"{name}:{group}:{meta.get('namespace', '')}/{meta['name']}"
+    meta["annotations"] = {**(meta.get("annotations") or {}), TRACKING: mark}
+    return obj

@@ -1,0 +1,1 @@
+"""An LLM's stand-in: OpenAI's chat completions with exact, deterministic usage and scripted replies."""

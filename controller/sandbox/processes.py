@@ -1,0 +1,127 @@
+"""Child processes of the sandbox: started in sessions of their own, logged, restarted, and stopped for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from controller.core import log as logs
+from controller.core.errors import Permanent
+from controller.sandbox.accounts import Account
+
+log = logs.get(__name__)
+
+_PR_SET_PDEATHSIG = 1
+STOP_GRACE = timedelta(seconds=10)
+
+
+class StartError(Permanent):
+    """Raised when a process ends or stays silent instead of becoming ready; ``facts["log"]`` has its last lines."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run: ``argv``, its whole environment, where it logs and as whom it runs."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    account: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_grace: timedelta = STOP_GRACE
+
+
+class Process:
+    """One running command."""
+
+    def __init__(self, command: Command, child: asyncio.subprocess.Process) -> None:
+        self.command = command
+        self.child = child
+
+    @classmethod
+    async def start(cls, command: Command) -> Process:
+        """The command, running; it dies with us even if we are killed."""
+        drop = (
+            {"user": command.account.uid, "group": command.account.gid, "extra_groups": []} if command.account else {}
+        )
+        with command.log.open("ab") as sink:
+            child = await asyncio.create_subprocess_exec(
+                *command.argv,
+                env=dict(command.env),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                **drop,  # type: ignore[arg-type]
+            )
+        return cls(command, child)
+
+    async def ready(self, check: Callable[[], Awaitable[bool]], within: timedelta) -> None:
+        """Return once ``check`` says true.
+
+        Raises StartError when the process ends first or the time is over.
+        """
+        deadline = asyncio.get_running_loop().time() + within.total_seconds()
+        while not await check():
+            if self.child.returncode is not None or asyncio.get_running_loop().time() > deadline:
+                raise StartError("process_not_ready", process=self.command.name, log=tail(self.command.log))
+            await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        """End it: its stop signal to the leader, SIGKILL to the whole group when the grace is over."""
+        if self.child.returncode is None:
+            self.child.send_signal(self.command.stop_signal)
+            try:
+                await asyncio.wait_for(self.child.wait(), self.command.stop_grace.total_seconds())
+            except TimeoutError:
+                log.warning("sandbox.process_killed", process_name=self.command.name)
+        _kill_group(self.child.pid)
+        await self.child.wait()
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The argument list that runs one of our modules with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def listening(port: int) -> bool:
+    """Whether something accepts connections on the loopback ``port``."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a log."""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return

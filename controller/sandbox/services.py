@@ -1,0 +1,132 @@
+"""Which processes make a sandbox, and what each of them is told: its own settings and nobody else's."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from controller.sandbox.processes import STOP_GRACE, python
+from controller.sandbox.state import State
+
+CELL = "local"
+DRAMATIQ_READY = "ready for action"
+PODS_STOP = timedelta(seconds=60)
+"""The cluster ends with its pods, each of which may take its 45 seconds."""
+_INHERITED = ("PATH", "LANG", "TZ", "APP_ENV", "FAILPOINTS", "FAILPOINT_LOG", "RETENTION", "SWEEP_INTERVAL")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of our own processes: its command and environment; it is ready when its port listens or its log says so."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    port: str | None = None
+    says: str | None = None
+    stop_grace: timedelta = STOP_GRACE
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """What is only known once the parts below are up."""
+
+    dsn: str
+    queue: str
+    cache: str
+    webhook_secret: str
+    git: Path
+    kubeconfig: Path
+    image: Path
+    open_place: Path
+
+
+def vendors(state: State, data: Path) -> list[Service]:
+    """The stand-ins for those outside: Stripe, Telegram and an LLM."""
+    made = []
+    for name in ("stripe", "telegram", "llm"):
+        argv = python(f"controller.sandbox.{name}", "--port", str(state.ports[name]), "--data", str(data / name))
+        if name == "llm":
+            argv += ["--key", state.llm_key]
+        made.append(Service(name, argv, _env(), name))
+    return made
+
+
+def platform(state: State, at: Addresses, data: Path, repo: Path) -> list[Service]:
+    """Our own processes, in the order in which they start."""
+    store = {"POSTGRES_DSN": at.dsn, "QUEUE_REDIS_URL": at.queue}
+    keys = {"SEALING_KEY": state.sealing_key, "TOKEN_PEPPER": state.token_pepper, "CELL": CELL}
+    stripe = {
+        "STRIPE_API_KEY": state.stripe_api_key,
+        "STRIPE_API_URL": state.url("stripe"),
+        "STRIPE_WEBHOOK_SECRET": at.webhook_secret,
+    }
+    cluster = {"KUBECONFIG": str(at.kubeconfig)}
+    git = {"GIT_REMOTE": str(at.git), "GIT_CLONE_DIR": str(data / "writer" / "clone.git")}
+    api = {
+        "API_PORT": str(state.ports["api"]),
+        "WEB_URL": state.url("api"),
+        "ADMIN_TOKEN": state.admin_token,
+        "NICHES_DIR": str(repo / "charts/box/files/niches"),
+    }
+    secrets = {"SECRETS_PORT": str(state.ports["secrets"]), "SECRETS_TOKEN": state.secrets_token, "CELL": CELL}
+    sealing = {"POSTGRES_DSN": at.dsn, "SEALING_KEY": state.sealing_key}
+    proxy = {
+        "CACHE_REDIS_URL": at.cache,
+        "TOKEN_PEPPER": state.token_pepper,
+        "PROXY_PORT": str(state.ports["proxy"]),
+        "LLM_UPSTREAM_URL": os.environ.get("LLM_UPSTREAM_URL", f"{state.url('llm')}/v1"),
+        "LLM_UPSTREAM_KEY": os.environ.get("LLM_UPSTREAM_KEY", state.llm_key),
+    }
+    return [
+        _ours("secrets", sealing | secrets, "secrets"),
+        Service("cluster", _cluster(state, at, data, repo), _env(), "cluster", stop_grace=PODS_STOP),
+        _ours("api", store | keys | stripe | api, "api"),
+        _ours("proxy", store | proxy, "proxy"),
+        _ours("worker", store | keys | stripe, says=DRAMATIQ_READY),
+        _ours("writer", store | keys | git | cluster, says=DRAMATIQ_READY),
+        _ours("sweeper", store | keys),
+        _ours("watcher", store | keys | cluster),
+        _ours("meter", store),
+    ]
+
+
+def _ours(name: str, settings: dict[str, str], port: str | None = None, says: str | None = None) -> Service:
+    return Service(name, [sys.executable, "-m", "controller", name], _env() | settings, port, says)
+
+
+def _cluster(state: State, at: Addresses, data: Path, repo: Path) -> list[str]:
+    values = {
+        "name": CELL,
+        "image": "sandbox.openclaw.cloud/box@sha256:" + "0" * 64,
+        "api_url": state.url("api"),
+        "proxy_url": state.url("proxy"),
+        "telegram_api_url": state.url("telegram"),
+        # A model that is not ours must not run commands on a machine where nothing confines them.
+        "exec": "off",
+    }
+    file = data / "cell-values.json"
+    file.write_text(json.dumps(values))
+    options = {
+        "port": str(state.ports["cluster"]),
+        "data": str(at.open_place / "cluster"),
+        "git": str(at.git),
+        "chart": str(repo / "charts/box"),
+        "cell": CELL,
+        "cell-values": str(file),
+        "secrets-url": state.url("secrets"),
+        "secrets-token": state.secrets_token,
+        "image": str(at.image),
+    }
+    return python(
+        "controller.sandbox.cluster", *(part for key, value in options.items() for part in (f"--{key}", value))
+    )
+
+
+def _env() -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {"PYTHONUNBUFFERED": "1", **inherited}

@@ -1,0 +1,162 @@
+"""The kubelet's parts: what a container becomes, who boots when, and what is left of an earlier life."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from controller.core.errors import NotFound
+from controller.sandbox.cluster import containers
+from controller.sandbox.cluster.kubelet import Kubelet
+from controller.sandbox.cluster.leftovers import Leftovers
+from controller.sandbox.cluster.pods import Node
+from controller.sandbox.cluster.probes import Probe
+from controller.sandbox.cluster.resources import POD, Object
+from controller.sandbox.cluster.store import Store
+from controller.sandbox.processes import free_port
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+NEVER = {"httpGet": {"path": "/", "port": "gateway"}, "periodSeconds": 60, "failureThreshold": 5}
+
+
+def pod(name: str = "agent", **container: Any) -> Object:
+    made = {"name": "agent", "command": SLEEP, **container}
+    meta = {"name": name, "namespace": "here"}
+    spec = {"containers": [made], "terminationGracePeriodSeconds": 2}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": {"phase": "Pending"}}
+
+
+async def until(look: Callable[[], object], seconds: float = 15.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not look():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "objects.sqlite")
+    made.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "here"}, "status": {"phase": "Active"}})
+    return made
+
+
+@pytest.fixture
+async def kubelet(tmp_path: Path, store: Store) -> AsyncIterator[Kubelet]:
+    made = Kubelet(store, Node(tmp_path, tmp_path / "image", None))
+    running = asyncio.create_task(made.run())
+    await asyncio.sleep(0)
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert list((tmp_path / "pids").glob("*")) == []
+
+
+def phases(store: Store) -> list[str]:
+    return sorted(one["status"]["phase"] for one in store.list(POD))
+
+
+async def test_a_third_pod_waits_until_one_of_two_has_booted(store: Store, kubelet: Kubelet) -> None:
+    for name in ("a", "b", "c"):
+        store.create(pod(name, startupProbe=NEVER))
+    await until(lambda: phases(store) == ["Pending", "Running", "Running"])
+    [waiting] = [one["metadata"]["name"] for one in store.list(POD) if one["status"]["phase"] == "Pending"]
+    booting = next(name for name in "abc" if name != waiting)
+    store.delete(POD, "here", booting)
+    await until(lambda: (store.get(POD, "here", waiting) or {})["status"]["phase"] == "Running")
+
+
+async def test_a_pod_that_waits_for_its_turn_can_be_deleted(store: Store, kubelet: Kubelet) -> None:
+    for name in ("a", "b", "c"):
+        store.create(pod(name, startupProbe=NEVER))
+    await until(lambda: phases(store) == ["Pending", "Running", "Running"])
+    [waiting] = [one["metadata"]["name"] for one in store.list(POD) if one["status"]["phase"] == "Pending"]
+    store.delete(POD, "here", waiting)
+    await until(lambda: store.get(POD, "here", waiting) is None)
+
+
+async def test_a_container_without_probes_is_ready_while_it_runs(store: Store, kubelet: Kubelet) -> None:
+    store.create(pod())
+    await until(lambda: ready(store) == {"PodScheduled", "Initialized", "ContainersReady", "Ready"})
+
+
+def ready(store: Store) -> set[str]:
+    status = (store.get(POD, "here", "agent") or {})["status"]
+    return {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
+
+
+async def test_a_failed_liveness_probe_restarts_the_container(store: Store, kubelet: Kubelet) -> None:
+    store.create(pod(livenessProbe={**NEVER, "periodSeconds": 0.1, "failureThreshold": 2}))
+    await until(lambda: status_of_container(store).get("restartCount", 0) >= 1)
+    assert status_of_container(store)["lastState"]["terminated"]["exitCode"] == 128 + 15
+
+
+def status_of_container(store: Store) -> Any:
+    return (store.get(POD, "here", "agent") or {})["status"].get("containerStatuses", [{}])[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "becomes"),
+    [("/data", "/v/d"), ("/data/x", "/v/d/x"), ("/database", "/database"), ("see /data", "see /data"),
+     ("/opt/openclaw/bin/node", "/img/bin/node"), ("/data/deep/y", "/v/deep/y")],
+)  # fmt: skip
+def test_a_value_that_begins_with_a_mount_is_mapped(value: str, becomes: str) -> None:
+    mounts = {"/data": Path("/v/d"), "/data/deep": Path("/v/deep")}
+    made = containers.command(pod(), {"X": value}, mounts, Path("/img"), 1, Path("log"), None)
+    assert made.env["X"] == becomes
+
+
+@pytest.mark.parametrize(("port_name", "becomes"), [("gateway", "4711"), ("metrics", "18789")])
+def test_only_a_port_named_gateway_is_replaced(port_name: str, becomes: str) -> None:
+    one = pod(ports=[{"name": port_name, "containerPort": 18789}])
+    made = containers.command(one, {containers.PORT_VARIABLE: "18789"}, {}, Path("/img"), 4711, Path("log"), None)
+    assert made.env[containers.PORT_VARIABLE] == becomes
+
+
+def test_a_secret_that_is_not_there_is_named_and_never_empty(store: Store) -> None:
+    reference = {"name": "agent-v1", "key": "token"}
+    with pytest.raises(NotFound, match="agent-v1"):
+        containers.environment(store, pod(env=[{"name": "T", "valueFrom": {"secretKeyRef": reference}}]))
+
+
+async def test_a_process_of_an_earlier_life_is_killed_and_forgotten(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(*SLEEP, start_new_session=True)
+    Leftovers(tmp_path).remember(child.pid)
+    await Leftovers(tmp_path).end()
+    assert await child.wait() == -9
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_pid_that_belongs_to_another_now_is_let_be(tmp_path: Path) -> None:
+    child = subprocess.Popen(SLEEP, start_new_session=True)
+    Leftovers(tmp_path).remember(child.pid)
+    (tmp_path / str(child.pid)).write_text("1")
+    await Leftovers(tmp_path).end()
+    assert child.poll() is None
+    child.kill()
+    child.wait(10)
+
+
+async def test_a_probe_gives_up_at_its_threshold_only() -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        probe = Probe(http, {"httpGet": {"path": "/"}, "failureThreshold": 3}, free_port())
+        assert [await probe.holds() for _ in range(4)] == [True, True, False, False]
+
+
+async def test_files_of_a_config_map_can_be_written_again_by_a_restart(
+    store: Store, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    meta = {"name": "settings", "namespace": "here"}
+    store.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"note": "one"}})
+    made = pod(command=["/bin/false"], volumeMounts=[{"name": "settings", "mountPath": "/etc/settings"}])
+    made["spec"]["volumes"] = [{"name": "settings", "configMap": {"name": "settings"}}]
+    store.create(made)
+    await until(lambda: status_of_container(store).get("restartCount", 0) >= 2)
+    [file] = tmp_path.glob("volumes/pods/*/settings/note")
+    assert os.stat(file).st_mode & 0o777 == 0o444

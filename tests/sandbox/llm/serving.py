@@ -1,0 +1,52 @@
+"""The stand-in on a port of its own, and its control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+
+from controller.sandbox.llm.app import create_app
+from tests.sandbox.stripe.serving import serving
+
+KEY = "llm-test-key"
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model's address, the vendor's own client for it, and its control."""
+
+    base: str
+    api: openai.OpenAI
+    control: httpx.Client
+
+    def script(self, *replies: dict[str, Any], repeat_last: bool = False) -> None:
+        """From now on the model answers so."""
+        body = {"replies": list(replies), "repeat_last": repeat_last}
+        self.control.put("script", json=body).raise_for_status()
+
+    def requests(self, after: int = 0) -> list[dict[str, Any]]:
+        """What it recorded."""
+        found: list[dict[str, Any]] = self.control.get("requests", params={"after": after}).json()["requests"]
+        return found
+
+    def say(self, text: str) -> str | None:
+        """Its answer to one human message."""
+        made = self.api.chat.completions.create(model="small", messages=[{"role": "user", "content": text}])
+        return made.choices[0].message.content
+
+
+@contextmanager
+def model_in(folder: Path) -> Iterator[Model]:
+    """The model whose memory is ``folder`` while the block runs."""
+    with (
+        serving(create_app(folder, KEY)) as base,
+        openai.OpenAI(api_key=KEY, base_url=f"{base}/v1", max_retries=0, timeout=10) as api,
+        httpx.Client(base_url=f"{base}/_control/", timeout=10) as control,
+    ):
+        yield Model(base, api, control)

@@ -1,0 +1,165 @@
+"""Signed webhooks: what is sent, when again, and how a test bends the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import stripe
+
+from controller.core import clock
+from controller.sandbox.documents import Documents
+from controller.sandbox.stripe import checkout
+from controller.sandbox.stripe.ledger import Ledger
+from tests.sandbox.stripe.account import Account
+from tests.sandbox.stripe.conftest import account_in
+from tests.sandbox.stripe.receiver import Receiver
+from tests.sandbox.stripe.serving import eventually
+
+PAID_SESSION = {
+    "checkout.session.completed",
+    "customer.subscription.created",
+    "invoice.created",
+    "invoice.finalized",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+}
+
+
+def test_paying_a_session_tells_the_endpoint_in_signed_events(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url)
+    ids = account.bought(account.price())
+    eventually(lambda: set(receiver.types(secret)) >= PAID_SESSION)
+    completed = next(e for e in receiver.events(secret) if e.type == "checkout.session.completed")
+    assert (completed.data.object.id, completed.data.object.subscription) == (ids["session"], ids["subscription"])
+    assert completed.api_version == stripe.api_version
+    paid = next(e for e in receiver.events(secret) if e.type == "invoice.payment_succeeded")
+    assert paid.data.object.billing_reason == "subscription_create"
+
+
+def test_a_forged_body_does_not_verify(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url)
+    account.price()
+    body, header = eventually(lambda: receiver.taken)[0]
+    with pytest.raises(stripe.SignatureVerificationError):
+        stripe.Webhook.construct_event(body.replace(b"product", b"produce"), header, secret)
+
+
+def test_an_endpoint_gets_only_the_types_it_asked_for(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "invoice.paid")
+    account.bought(account.price())
+    eventually(lambda: account.deliveries(status="delivered"))
+    assert receiver.types(secret) == ["invoice.paid"]
+    assert len(account.deliveries()) == 1
+
+
+def test_a_refused_delivery_comes_again_with_growing_pauses(account: Account, receiver: Receiver) -> None:
+    receiver.refusals = 2
+    account.listen(receiver.url, "product.created")
+    account.api.v1.products.create({"name": "P"})
+    [row] = eventually(lambda: account.deliveries(status="delivered"))
+    assert [attempt["status"] for attempt in row["attempts"]] == [500, 500, 200]
+    first, second, third = (attempt["at"] for attempt in row["attempts"])
+    assert second - first >= 0.5
+    assert third - second >= 1.0
+
+
+def test_a_receiver_that_is_away_gets_everything_after_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.refusals = 1
+    with account_in(tmp_path) as account:
+        secret = account.listen(receiver.url, "product.created")
+        account.api.v1.products.create({"name": "P"})
+        eventually(lambda: receiver.refused)
+    with account_in(tmp_path) as account:
+        eventually(lambda: account.deliveries(status="delivered"))
+    assert receiver.types(secret) == ["product.created"]
+
+
+def test_held_deliveries_wait_until_they_are_let_go(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "product.created")
+    account.network(paused=True)
+    account.api.v1.products.create({"name": "P"})
+    assert [row["attempt_count"] for row in account.deliveries(status="waiting")] == [0]
+    account.network(paused=False)
+    assert eventually(lambda: receiver.types(secret)) == ["product.created"]
+
+
+def test_doubled_deliveries_carry_the_same_event(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "product.created")
+    account.network(duplicate=2)
+    account.api.v1.products.create({"name": "P"})
+    eventually(lambda: len(receiver.taken) == 3)
+    assert len({event.id for event in receiver.events(secret)}) == 1
+
+
+def test_a_dropped_delivery_is_lost_but_its_event_can_be_listed(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "product.created")
+    account.network(drop=1)
+    lost, sent = (account.api.v1.products.create({"name": name}).id for name in ("lost", "sent"))
+    eventually(lambda: account.deliveries(status="delivered"))
+    assert [event.data.object.id for event in receiver.events(secret)] == [sent]
+    missed = account.api.v1.events.list({"delivery_success": False, "type": "product.created"})
+    assert [event.data.object["id"] for event in missed.data] == [lost]
+
+
+def test_shuffled_deliveries_arrive_in_the_order_that_the_seed_draws(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "product.created")
+    account.network(paused=True, shuffle=True, seed=3, parallel=1)
+    made = [account.api.v1.products.create({"name": f"p{n}"}).id for n in range(8)]
+    account.network(paused=False)
+    eventually(lambda: len(receiver.taken) == 8)
+    arrived = [event.data.object.id for event in receiver.events(secret)]
+    assert arrived != made
+    assert sorted(arrived) == sorted(made)
+
+
+def test_events_are_delivered_again_on_demand(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "product.created")
+    account.api.v1.products.create({"name": "P"})
+    [event] = eventually(lambda: receiver.events(secret))
+    account.steer("redeliver", event_ids=[event.id], times=4, shuffle_seed=1)
+    eventually(lambda: len(receiver.taken) == 5)
+    assert {each.id for each in receiver.events(secret)} == {event.id}
+
+
+def test_a_deleted_endpoint_gets_nothing_more(account: Account, receiver: Receiver) -> None:
+    account.listen(receiver.url)
+    account.network(paused=True)
+    account.api.v1.products.create({"name": "P"})
+    endpoint = account.api.v1.webhook_endpoints.list().data[0]
+    account.api.v1.webhook_endpoints.delete(endpoint.id)
+    assert [row["status"] for row in account.deliveries()] == ["abandoned"]
+    assert not endpoint.to_dict().get("secret")
+
+
+def test_changes_name_what_was_before_and_no_change_is_no_event(account: Account) -> None:
+    subscription = account.subscribe(account.price(), metadata={"a": "1"})
+    for _ in range(2):
+        account.api.v1.subscriptions.update(subscription.id, {"metadata": {"a": "2"}})
+    [event] = account.api.v1.events.list({"type": "customer.subscription.updated"}).data
+    assert event.data.to_dict()["previous_attributes"] == {"metadata": {"a": "1"}}
+
+
+def test_a_failed_renewal_tells_of_the_attempt_and_of_past_due(account: Account) -> None:
+    subscription = account.subscribe(account.price())
+    account.steer(f"subscriptions/{subscription.id}/renew", outcome="failed")
+    newest = account.api.v1.events.list({"limit": 3}).data
+    assert [event.type for event in newest] == [
+        "customer.subscription.updated",
+        "invoice.updated",
+        "invoice.payment_failed",
+    ]
+    assert newest[0].data.to_dict()["previous_attributes"] == {"status": "active"}
+    assert newest[2].data.object["attempt_count"] == 1
+
+
+def test_a_session_expires_by_itself_when_its_time_is_over(tmp_path: Path) -> None:
+    with account_in(tmp_path) as account:
+        session = account.session(account.price())
+    documents = Documents(tmp_path)
+    later = clock.now().replace(year=clock.now().year + 1)
+    with clock.frozen(later):
+        checkout.expire_due(Ledger(documents))
+    newest = documents.find("event", newest_first=True, limit=1)[0]
+    assert (newest["type"], newest["data"]["object"]["id"]) == ("checkout.session.expired", session.id)
+    documents.close()

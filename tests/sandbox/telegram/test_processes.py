@@ -1,0 +1,75 @@
+"""Each vendor stand-in as the process that the sandbox starts."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.sandbox.stripe.serving import eventually
+
+OPTIONS = {"stripe": [], "telegram": [], "llm": ["--key", "k"]}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def is_up(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/_control/ready", timeout=1).is_success
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def process(vendor: str, data: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The vendor's process, ready, and its base URL."""
+    port = free_port()
+    command = [sys.executable, "-m", f"controller.sandbox.{vendor}", "--port", str(port), "--data", str(data)]
+    running = subprocess.Popen([*command, *OPTIONS[vendor]], stderr=subprocess.DEVNULL)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        eventually(lambda: is_up(base), seconds=30)
+        yield running, base
+    finally:
+        running.kill()
+        running.wait(timeout=10)
+
+
+def stopped_within_a_second(running: subprocess.Popen[bytes]) -> bool:
+    running.terminate()
+    started = time.monotonic()
+    running.wait(timeout=10)
+    return time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("vendor", sorted(OPTIONS))
+def test_a_stand_in_answers_at_its_port_and_stops_within_a_second(vendor: str, tmp_path: Path) -> None:
+    with process(vendor, tmp_path) as (running, _):
+        assert stopped_within_a_second(running)
+
+
+def test_an_open_long_poll_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    with process("telegram", tmp_path) as (running, base):
+        made = httpx.post(f"{base}/_control/bots", json={"username": "slow_bot", "name": "S"}).json()
+        with socket.create_connection(("127.0.0.1", httpx.URL(base).port or 0)) as poll:
+            poll.sendall(f"GET /bot{made['token']}/getUpdates?timeout=50 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            eventually(lambda: httpx.get(f"{base}/_control/bots/{made['id']}").json()["pollers_now"] == 1)
+            assert stopped_within_a_second(running)
+
+
+def test_a_killed_process_keeps_what_it_answered(tmp_path: Path) -> None:
+    with process("telegram", tmp_path) as (_, base):
+        made = httpx.post(f"{base}/_control/bots", json={"username": "kept_bot", "name": "K"}).json()
+    with process("telegram", tmp_path) as (_, base):
+        assert httpx.get(f"{base}/bot{made['token']}/getMe").json()["result"]["username"] == "kept_bot"
