@@ -1,0 +1,202 @@
+"""``openclaw-cloud``: one binary, one subcommand a process or an ops verb.
+
+Imports stay inside the commands: each process loads only what it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from controller.core.errors import CloudError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+admin_app = typer.Typer(no_args_is_help=True, help="What ops do by hand, through the API.")
+app.add_typer(admin_app, name="admin")
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Keep everything here; without it all is temporary.")]
+
+
+@app.command()
+def api() -> None:
+    """Serve the API."""
+    import uvicorn
+
+    from api import serve
+
+    application, settings = serve.api()
+    uvicorn.run(
+        application, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=2
+    )
+
+
+@app.command()
+def secrets() -> None:
+    """Serve the secret endpoint for External Secrets."""
+    import uvicorn
+
+    from api import serve
+
+    application, settings = serve.secrets()
+    uvicorn.run(
+        application,
+        host=settings.secrets_host,
+        port=settings.secrets_port,
+        log_level="warning",
+        timeout_graceful_shutdown=2,
+    )
+
+
+@app.command()
+def proxy() -> None:
+    """Serve the token proxy."""
+    from proxy.app import run
+
+    run()
+
+
+@app.command()
+def worker() -> None:
+    """Run the Dramatiq workers for outside events."""
+    _dramatiq("controller.workers.actors:billing_broker", "billing", threads=4)
+
+
+@app.command()
+def writer() -> None:
+    """Run the git writer, the only process with the push credential."""
+    _dramatiq("controller.workers.actors:writer_broker", "gitops", threads=1)
+
+
+@app.command()
+def sweeper() -> None:
+    """Send again whatever was left behind."""
+    from controller.core.settings import load
+    from controller.domain.lifecycle import LifecycleSettings
+    from controller.workers import context
+    from controller.workers import sweeper as sweeping
+
+    def work(stop: asyncio.Event) -> Awaitable[None]:
+        parts = context.build()
+        keep, often = load(LifecycleSettings), load(sweeping.SweeperSettings)
+        return sweeping.run(parts.database, parts.bell, often, keep, stop)
+
+    _until_stopped("sweeper", work)
+
+
+@app.command()
+def watcher() -> None:
+    """Follow the cluster's Applications and move jobs on."""
+    from controller.clients.kubernetes import Cluster, ClusterSettings
+    from controller.core.settings import load
+    from controller.workers import context
+    from controller.workers import watcher as watching
+
+    def work(stop: asyncio.Event) -> Awaitable[None]:
+        return watching.run(context.build().database, Cluster(load(ClusterSettings)), stop)
+
+    _until_stopped("watcher", work)
+
+
+@app.command()
+def meter() -> None:
+    """Move usage from the stream into Postgres."""
+    from controller.core.db import Database
+    from controller.core.settings import DatabaseSettings, QueueSettings, load
+    from controller.workers import metering
+
+    def work(stop: asyncio.Event) -> Awaitable[None]:
+        return metering.run(Database(load(DatabaseSettings)), load(QueueSettings), stop)
+
+    _until_stopped("meter", work)
+
+
+@app.command()
+def migrate(revision: str = "head") -> None:
+    """Bring the database's schema to REVISION."""
+    from controller.core.db import Database
+    from controller.core.settings import DatabaseSettings, load
+    from controller.domain import migrate as migrations
+
+    async def work() -> None:
+        database = Database(load(DatabaseSettings))
+        await migrations.upgrade(database, revision)
+        await database.close()
+
+    asyncio.run(work())
+
+
+@app.command()
+def up(
+    data: DataDir = None,
+    ready_file: Annotated[Path | None, typer.Option(help="Where to write the addresses once all is ready.")] = None,
+) -> None:
+    """Run everything on this machine until Ctrl-C."""
+    from controller.sandbox import stack
+
+    raise typer.Exit(asyncio.run(stack.up(data, ready_file)))
+
+
+@app.command()
+def demo(json_file: JsonFile = None) -> None:
+    """Buy a box, talk to it, change it and cancel it, on this machine."""
+    from controller.sandbox import demo as showing
+
+    raise typer.Exit(asyncio.run(showing.run(json_file)))
+
+
+@admin_app.command()
+def mint(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plan: str = "pro",
+    niche: str = "general",
+    bot_token: str | None = None,
+    telegram_user: Annotated[list[int] | None, typer.Option()] = None,
+) -> None:
+    """Make a paid customer with a box; prints customer_id, box_id, proxy_token and agent_token.
+
+    Reads API_URL and ADMIN_TOKEN, or the file of a running ``openclaw-cloud up``.
+    """
+    from controller.clients import platform
+
+    asked: dict[str, Any] = {"plan": plan, "niche": niche, "telegram_users": telegram_user or []}
+    if bot_token is not None:
+        asked["bot_token"] = bot_token
+    made = platform.create_customer(asked)
+    typer.echo(json.dumps(made) if as_json else "\n".join(f"{name}: {value}" for name, value in made.items()))
+
+
+def main() -> None:
+    """Run the command line; our own errors end it with one line and exit code 1."""
+    try:
+        app()
+    except CloudError as error:
+        typer.echo(f"openclaw-cloud: {error}", err=True)
+        sys.exit(1)
+
+
+def _dramatiq(broker: str, queue: str, *, threads: int) -> None:
+    os.environ["dramatiq_queue_prefetch"] = "4"  # noqa: SIM112, Dramatiq's own spelling
+    argv = ["-p", "1", "-t", str(threads), "-Q", queue, "--worker-shutdown-timeout", "60000", broker]
+    os.execv(sys.executable, [sys.executable, "-m", "dramatiq", *argv])  # noqa: S606
+
+
+def _until_stopped(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    from controller.core import log
+
+    async def guarded() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await work(stop)
+
+    log.configure(name)
+    asyncio.run(guarded())

@@ -1,0 +1,74 @@
+"""One sandbox with the real gateway for all journeys; the purchase in it is made under fire."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from controller.sandbox import accounts
+from controller.sandbox.journey import Customer
+from controller.sandbox.stack import Stack
+
+POINTS = (
+    "inbox.verified", "inbox.stored", "billing.taken", "billing.fetched", "billing.converged", "gitops.claimed",
+    "gitops.before_push", "gitops.after_push", "gitops.recorded", "sweeper.retention_ended", "sweeper.rung",
+    "meter.inserted",
+)  # fmt: skip
+BOOT = timedelta(seconds=300)
+
+
+@dataclass(frozen=True)
+class Bought:
+    """A running sandbox, the customer who bought a box in it, and the file where hit failpoints are counted."""
+
+    stack: Stack
+    customer: Customer
+    hits: Path
+    run: asyncio.Runner
+    reply: str
+
+
+@pytest.fixture(scope="session")
+def bought() -> Iterator[Bought]:
+    """A purchase during which every named process is killed at every named point, once each."""
+    folder = Path(tempfile.mkdtemp(prefix="openclaw-journey-"))
+    folder.chmod(0o755)
+    hits = folder / "hits"
+    armed = {"APP_ENV": "test", "FAILPOINT_LOG": str(hits), "SWEEP_INTERVAL": "PT1S"}
+    armed["FAILPOINTS"] = ",".join(f"{point}:kill" for point in POINTS)
+    with asyncio.Runner() as run, pytest.MonkeyPatch.context() as patch:
+        for name, value in armed.items():
+            patch.setenv(name, value)
+        stack = Stack(folder / "data")
+        run.run(stack.__aenter__())
+        try:
+            customer = Customer(stack.addresses())
+            reply = run.run(_buy(customer))
+            run.run(_all_hit(hits))
+            yield Bought(stack, customer, hits, run, reply)
+            run.run(customer.close())
+        finally:
+            run.run(stack.__aexit__(None, None, None))
+            accounts.remove(folder / "data")
+
+
+async def _buy(customer: Customer) -> str:
+    await customer.order()
+    await customer.pay()
+    await customer.milestone("done", BOOT, verb="provision")
+    await customer.say("Bom dia! A farmácia abre hoje?")
+    return await customer.hear(BOOT)
+
+
+async def _all_hit(hits: Path) -> None:
+    """Return when every point was hit; the test says which were not if the time runs out."""
+    for _ in range(600):
+        if len(hits.read_text().split()) >= len(POINTS):
+            return
+        await asyncio.sleep(0.1)
