@@ -127,10 +127,24 @@ class Cluster:
         patch = {"metadata": {"annotations": {REFRESH: ids.new()}}}
         self.custom.patch_namespaced_custom_object(*ARGO, "applicationsets", name, patch)
 
+    def argo(self, plural: str) -> dict[str, Any]:
+        """The list of Argo CD's objects of one kind."""
+        listed: Any = self.custom.list_namespaced_custom_object(*ARGO, plural)
+        return dict(listed)
+
     def application(self, box_id: str) -> dict[str, Any]:
         """The box's Application; empty if there is none."""
-        listed = self.custom.list_namespaced_custom_object(*ARGO, "applications")["items"]
+        listed = self.argo("applications")["items"]
         return next((one for one in listed if one["metadata"]["name"] == box_id), {})
+
+    def application_set(self, name: str) -> dict[str, Any]:
+        """One ApplicationSet."""
+        return next(one for one in self.argo("applicationsets")["items"] if one["metadata"]["name"] == name)
+
+    def annotations(self, box_id: str) -> dict[str, str]:
+        """The annotations of the box's namespace."""
+        meta = self.core.read_namespace(f"box-{box_id}").metadata
+        return dict((meta and meta.annotations) or {})
 
     def settled(self, box_id: str, rev: int = 1) -> bool:
         """Whether ``rev`` is applied, in sync and healthy, and nothing is under way."""

@@ -16,7 +16,7 @@ from controller.sandbox.cluster.argo_sets import ARGO, Sets
 from controller.sandbox.cluster.argo_sync import EMPTY, Sync
 from controller.sandbox.cluster.checkout import Checkout
 from controller.sandbox.cluster.render import Chart
-from controller.sandbox.cluster.resources import APPLICATION, CONFIG_MAP, DEPLOYMENT, NAMESPACE, Object
+from controller.sandbox.cluster.resources import APPLICATION, APPLICATION_SET, CONFIG_MAP, DEPLOYMENT, NAMESPACE, Object
 from controller.sandbox.cluster.store import Store
 from tests.gitops import remotes
 from tests.sandbox.cluster.running import CELL, HERE, box
@@ -112,9 +112,7 @@ async def test_no_content_of_a_file_ends_the_loop(argo: Argo, content: bytes) ->
 
 
 def condition(argo: Argo, name: str) -> Any:
-    found = next(
-        (one for one in argo.store.list(differences.resources.APPLICATION_SET) if one["metadata"]["name"] == name), {}
-    )
+    found = next((one for one in argo.store.list(APPLICATION_SET) if one["metadata"]["name"] == name), {})
     return found.get("status", {}).get("conditions", [{}])[0]
 
 

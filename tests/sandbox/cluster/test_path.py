@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from functools import partial
 
 import pytest
 from kubernetes import client, watch
@@ -47,7 +48,7 @@ def test_a_containers_output_is_readable_by_its_owner_only(cluster: Cluster) -> 
 
 def test_a_watcher_sees_the_steps_of_a_sync_in_order(cluster: Cluster) -> None:
     box_id, seen = ids.new(), list[str]()
-    newest = cluster.custom.list_namespaced_custom_object(*ARGO, "applications")["metadata"]["resourceVersion"]
+    newest = cluster.argo("applications")["metadata"]["resourceVersion"]
     cluster.commit(box_id)
     stream = watch.Watch()
     for event in stream.stream(
@@ -79,12 +80,7 @@ def step(application: dict[str, object]) -> str:
 def test_the_refresh_annotation_is_consumed(cluster: Cluster) -> None:
     box_id = cluster.running()
     name = manifests.application_set(box_id)
-
-    def annotations() -> dict[str, str]:
-        found = cluster.custom.get_namespaced_custom_object(*ARGO, "applicationsets", name)
-        return found["metadata"].get("annotations", {})  # type: ignore[no-any-return]
-
-    until(lambda: REFRESH not in annotations())
+    until(lambda: REFRESH not in cluster.application_set(name)["metadata"].get("annotations", {}))
 
 
 def test_suspending_ends_the_process_and_keeps_the_volume(cluster: Cluster) -> None:
@@ -115,8 +111,7 @@ def test_destroying_with_approval_removes_namespace_process_and_data(cluster: Cl
     pid = cluster.about(box_id)["pid"]
     cluster.commit(box_id, rev=2, approved=True)
     until(lambda: cluster.settled(box_id, 2))
-    space = cluster.core.read_namespace(f"box-{box_id}")
-    assert space.metadata.annotations[APPROVED] == "true"
+    assert cluster.annotations(box_id)[APPROVED] == "true"
     cluster.commit(box_id, state="destroyed", rev=3)
     until(lambda: cluster.settled(box_id, 3) and gone(cluster, box_id))
     assert not alive(pid)
@@ -128,7 +123,7 @@ def test_an_approval_that_is_taken_back_goes_from_the_namespace(cluster: Cluster
     box_id = cluster.running(state="condemned", approved=True)
     cluster.commit(box_id, state="condemned", rev=2)
     until(lambda: cluster.settled(box_id, 2))
-    assert APPROVED not in cluster.core.read_namespace(f"box-{box_id}").metadata.annotations
+    assert APPROVED not in cluster.annotations(box_id)
 
 
 def test_a_removed_file_deletes_nothing(cluster: Cluster) -> None:
@@ -144,13 +139,7 @@ def test_a_removed_file_deletes_nothing(cluster: Cluster) -> None:
     )
     cluster.refresh(manifests.application_set(box_id))
     name = manifests.application_set(box_id)
-    until(
-        lambda: (
-            not cluster.custom.get_namespaced_custom_object(*ARGO, "applicationsets", name)["metadata"].get(
-                "annotations"
-            )
-        )
-    )
+    until(lambda: not cluster.application_set(name)["metadata"].get("annotations"))
     assert cluster.settled(box_id)
     assert not gone(cluster, box_id)
 
@@ -184,13 +173,15 @@ def test_a_bad_container_backs_off_and_degrades_its_box(cluster: Cluster, broken
     assert container.last_state.terminated.exit_code == (3 if "mode" in broken else 128)
 
 
+def runs(cluster: Cluster, box_id: str, rev: int) -> bool:
+    return cluster.settled(box_id, rev) and bool(cluster.about(box_id)["env"]["NOTE"] == f"template-{rev}")
+
+
 def test_two_pods_of_one_box_never_overlap(cluster: Cluster) -> None:
     box_id = cluster.running()
     for rev in range(2, 5):
         cluster.commit(box_id, rev=rev, note=f"template-{rev}")
-        until(
-            lambda rev=rev: cluster.settled(box_id, rev) and cluster.about(box_id)["env"]["NOTE"] == f"template-{rev}"
-        )
+        until(partial(runs, cluster, box_id, rev))
     lines = [line.split() for line in (cluster.volume(box_id) / "journal").read_text().splitlines()]
     assert [word for word, _ in lines] == ["start", "end"] * 3 + ["start"]
     assert all(lines[at][1] == lines[at + 1][1] for at in range(0, 6, 2))
@@ -213,8 +204,8 @@ def test_one_bad_file_stops_its_set_until_it_is_gone(own_cluster: Cluster) -> No
     own_cluster.commit(box_id)
 
     def error() -> dict[str, str]:
-        found = own_cluster.custom.get_namespaced_custom_object(*ARGO, "applicationsets", name)
-        return found.get("status", {}).get("conditions", [{}])[0]  # type: ignore[no-any-return]
+        conditions: list[dict[str, str]] = own_cluster.application_set(name).get("status", {}).get("conditions", [{}])
+        return conditions[0]
 
     until(lambda: error().get("status") == "True" and "bad.yaml" in error()["message"])
     assert own_cluster.application(box_id) == {}
