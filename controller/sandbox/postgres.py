@@ -14,11 +14,13 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import asyncpg
+
 from controller.core.errors import Permanent
 from controller.sandbox import accounts
-from controller.sandbox.processes import Command, Process, StartError, free_port, listening
+from controller.sandbox.processes import Command, Process, StartError, free_port
 
-INITDB_SECONDS = 60
+INITDB_SECONDS = 120
 START = timedelta(seconds=30)
 
 
@@ -56,7 +58,16 @@ class Postgres:
             await self._initialise()
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         self._process = await Process.start(self._command())
-        await self._process.ready(lambda: listening(self.port), START)
+        await self._process.ready(self._answers, START)
+
+    async def _answers(self) -> bool:
+        """Whether it takes sessions: it listens before its recovery after a crash is over."""
+        try:
+            session = await asyncpg.connect(self.dsn(), timeout=5)
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return False
+        await session.close()
+        return True
 
     async def stop(self) -> None:
         """A fast shutdown: sessions are cut, data is flushed."""
@@ -106,7 +117,10 @@ class Postgres:
         argv += ["--auth=scram-sha-256", f"--pwfile={password}", "--no-sync", "--no-instructions"]
         log = self._logs / "initdb.log"
         initdb = await Process.start(Command("initdb", argv, log, env=_environment(), account=self._account))
-        code = await asyncio.wait_for(initdb.child.wait(), INITDB_SECONDS)
+        try:
+            code = await asyncio.wait_for(initdb.child.wait(), INITDB_SECONDS)
+        finally:
+            await initdb.stop()
         if code != 0:
             raise StartError("initdb_failed", process="initdb", log=log.read_text(errors="replace")[-2000:])
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import sys
@@ -21,6 +23,9 @@ log = logs.get(__name__)
 
 _PR_SET_PDEATHSIG = 1
 STOP_GRACE = timedelta(seconds=10)
+LOWEST_PORT, DEFAULT_EPHEMERAL_FLOOR = 20_000, 32_768
+PORT_TRIES = 50
+EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class StartError(Permanent):
@@ -95,10 +100,16 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on, and that the kernel gives to no outgoing connection meanwhile.
+
+    Whoever gets it may take seconds to listen, so it comes from below the kernel's range where there is room.
+    """
+    room = range(LOWEST_PORT, _ephemeral_floor())
+    for port in [*random.sample(room, min(PORT_TRIES, len(room))), 0]:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise StartError("no_free_port", process="any", log="")
 
 
 async def listening(port: int) -> bool:
@@ -114,6 +125,14 @@ async def listening(port: int) -> bool:
 def tail(path: Path, lines: int = 15) -> str:
     """The last lines of a log."""
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+
+
+def _ephemeral_floor() -> int:
+    """The lowest port that the kernel itself hands out."""
+    try:
+        return int(EPHEMERAL_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return DEFAULT_EPHEMERAL_FLOOR
 
 
 def _die_with_parent() -> None:

@@ -8,7 +8,7 @@ import json
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -48,9 +48,10 @@ class Stack:
         self._say = say
         self._ready_files = [file for file in (ready_file, running_file()) if file is not None]
         self._running: dict[str, Process] = {}
-        self._commands: dict[str, Command] = {}
         self._watchers: list[asyncio.Task[None]] = []
         self._servers: list[Postgres | Valkey] = []
+        self._held = contextlib.ExitStack()
+        self._announced = False
         self.at: Addresses
         self.state: state.State
 
@@ -96,7 +97,9 @@ class Stack:
         if self._temporary:
             self.data.chmod(0o711)
         (self.data / "logs").mkdir(exist_ok=True)
+        self._held.enter_context(state.held(self.data))
         self.state = state.load(self.data)
+        await state.check_ports(self.state)
         opened = accounts.open_place(self.data)
         self._say("stores and vendors")
         image = asyncio.create_task(images.build(REPO / "charts/box", images.default_store()))
@@ -161,6 +164,7 @@ class Stack:
             self._announce()
 
     def _announce(self) -> None:
+        self._announced = True
         text = json.dumps(self.addresses(), indent=1)
         for file in self._ready_files:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -177,8 +181,10 @@ class Stack:
             await self._running[name].stop()
         for server in reversed(self._servers):
             await server.stop()
-        for file in self._ready_files:
-            file.unlink(missing_ok=True)
+        if self._announced:
+            for file in self._ready_files:
+                file.unlink(missing_ok=True)
+        self._held.close()
         if self._temporary:
             accounts.remove(self.data)
 
@@ -188,38 +194,31 @@ class Stack:
 
 
 async def up(data: Path | None, ready_file: Path | None) -> int:
-    """Run a stack until SIGINT or SIGTERM; 0 after a clean stop."""
+    """Run a stack until SIGINT or SIGTERM, also during its start; 0 after a clean stop."""
     logs.configure("up")
-    async with (
-        _stopping() as stop,
-        Stack(data, say=lambda what: typer.echo(f"starting {what}"), ready_file=ready_file) as stack,
-    ):
-        found = stack.addresses()
-        typer.echo(
-            f"api       {found['api_url']}\nproxy     {found['proxy_url']}\nstripe    {found['stripe']['api_url']}"
-        )
-        typer.echo(
-            f"telegram  {found['telegram']['api_url']}\ngit       {found['git']['path']}\nlogs      {stack.data}/logs"
-        )
-        typer.echo("ready; Ctrl-C stops everything")
-        await stop.wait()
+    running = asyncio.create_task(_keep_up(data, ready_file))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, _end_once, running)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
     return 0
 
 
-@contextlib.asynccontextmanager
-async def _stopping() -> AsyncIterator[asyncio.Event]:
-    stop = asyncio.Event()
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+def _end_once(running: asyncio.Task[None]) -> None:
+    """Cancel ``running``, but never its cleaning up: whoever presses Ctrl-C twice still leaves nothing behind."""
+    if not running.cancelling():
+        running.cancel()
 
-    def end() -> None:
-        # A signal during the start cancels it; afterwards it ends the wait.
-        if not stop.is_set() and task is not None and not getattr(stop, "_waiters", None):
-            task.cancel()
-        stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-    yield stop
+async def _keep_up(data: Path | None, ready_file: Path | None) -> None:
+    async with Stack(data, say=lambda what: typer.echo(f"starting {what}"), ready_file=ready_file) as stack:
+        found = stack.addresses()
+        for name in ("api", "proxy"):
+            typer.echo(f"{name:<10}{found[f'{name}_url']}")
+        for name in ("stripe", "telegram"):
+            typer.echo(f"{name:<10}{found[name]['api_url']}")
+        typer.echo(f"git       {found['git']['path']}\nlogs      {stack.data}/logs\nready; Ctrl-C stops everything")
+        await asyncio.Event().wait()
 
 
 async def _migrate(dsn: str) -> None:

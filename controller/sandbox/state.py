@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from controller.core import crypto
-from controller.sandbox.processes import free_port
+from controller.core.errors import Permanent
+from controller.sandbox.processes import free_port, listening
 
 PORTS = ("postgres", "queue", "cache", "stripe", "telegram", "llm", "api", "secrets", "proxy", "cluster")
+
+
+class DataInUse(Permanent):
+    """Raised when another sandbox runs on the same data folder."""
+
+
+class PortTaken(Permanent):
+    """Raised when somebody else listens on a port that this sandbox kept from its last start."""
 
 
 def _token() -> str:
@@ -43,3 +55,27 @@ def load(data: Path) -> State:
     file.touch(mode=0o600)
     file.write_text(json.dumps(state.model_dump(), indent=1))
     return state
+
+
+@contextlib.contextmanager
+def held(data: Path) -> Iterator[None]:
+    """The folder is this process's alone for the block; the kernel lets go of it if we are killed.
+
+    Raises DataInUse.
+    """
+    with (data / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise DataInUse("data_in_use", data=str(data)) from exc
+        yield
+
+
+async def check_ports(state: State) -> None:
+    """Return if nobody listens on our ports yet.
+
+    Raises PortTaken, which names the service and the port.
+    """
+    for name, port in state.ports.items():
+        if await listening(port):
+            raise PortTaken("port_taken", service=name, port=port)
