@@ -68,7 +68,8 @@ class Meter:
     async def drain(self, seconds: float = 5.0) -> None:
         """Return when all is handed on, or after ``seconds``; what is left then is logged in full."""
         try:
-            await asyncio.wait_for(self._empty.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
         except TimeoutError:
             for one in self._waiting:
                 log.error("meter.left_behind", usage=one.model_dump(mode="json"))

@@ -118,7 +118,8 @@ class Postgres:
         log = self._logs / "initdb.log"
         initdb = await Process.start(Command("initdb", argv, log, env=_environment(), account=self._account))
         try:
-            code = await asyncio.wait_for(initdb.child.wait(), INITDB_SECONDS)
+            async with asyncio.timeout(INITDB_SECONDS):
+                code = await initdb.child.wait()
         finally:
             await initdb.stop()
         if code != 0:

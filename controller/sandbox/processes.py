@@ -87,7 +87,8 @@ class Process:
         if self.child.returncode is None:
             self.child.send_signal(self.command.stop_signal)
             try:
-                await asyncio.wait_for(self.child.wait(), self.command.stop_grace.total_seconds())
+                async with asyncio.timeout(self.command.stop_grace.total_seconds()):
+                    await self.child.wait()
             except TimeoutError:
                 log.warning("sandbox.process_killed", process_name=self.command.name)
         _kill_group(self.child.pid)

@@ -146,6 +146,7 @@ class _Consumer:
 
 async def _wait(stop: asyncio.Event, longest: timedelta) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), longest.total_seconds())
+        async with asyncio.timeout(longest.total_seconds()):
+            await stop.wait()
     except TimeoutError:
         return

@@ -41,7 +41,8 @@ async def run(
         except CloudError as error:
             log.warning("sweeper.failed", error=str(error))
         try:
-            await asyncio.wait_for(stop.wait(), settings.sweep_interval.total_seconds())
+            async with asyncio.timeout(settings.sweep_interval.total_seconds()):
+                await stop.wait()
         except TimeoutError:
             continue
 

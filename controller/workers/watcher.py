@@ -46,7 +46,8 @@ async def run(database: Database, cluster: Cluster, stop: asyncio.Event) -> None
 
 async def _next(arrivals: asyncio.Queue[dict[str, Any]]) -> Observed | None:
     try:
-        return argocd.read(await asyncio.wait_for(arrivals.get(), LOOK_AGAIN_SECONDS))
+        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+            return argocd.read(await arrivals.get())
     except TimeoutError:
         return None
 

@@ -82,7 +82,8 @@ class Platform:
     async def _wait(self, seconds: float) -> None:
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
 
 @contextlib.asynccontextmanager
@@ -135,14 +136,16 @@ class Entrypoint:
 
     async def ends(self) -> tuple[int, str]:
         """Its exit code and all that it said on stderr."""
-        _, stderr = await asyncio.wait_for(self.child.communicate(), WITHIN)
+        async with asyncio.timeout(WITHIN):
+            _, stderr = await self.child.communicate()
         return self.child.returncode or 0, stderr.decode()
 
     async def says(self, event: str) -> dict[str, Any]:
         """The next log line with ``event``."""
         assert self.child.stderr is not None
         while True:
-            line = await asyncio.wait_for(self.child.stderr.readline(), WITHIN)
+            async with asyncio.timeout(WITHIN):
+                line = await self.child.stderr.readline()
             assert line, f"it ended without {event}"
             if f'"{event}"'.encode() in line:
                 return dict(json.loads(line))
@@ -201,4 +204,5 @@ async def running(image: Path, env: dict[str, str]) -> AsyncIterator[Entrypoint]
 
 async def soon(queue: asyncio.Queue[T]) -> T:
     """The next item; an error if none comes in time."""
-    return await asyncio.wait_for(queue.get(), WITHIN)
+    async with asyncio.timeout(WITHIN):
+        return await queue.get()

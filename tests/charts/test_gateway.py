@@ -96,7 +96,8 @@ async def test_the_real_gateway_boots_from_a_profile_reports_ready_and_stops(ima
         argv = [str(image / "bin/node"), str(image / "entrypoint.mjs")]
         box = await Process.start(Command("box", argv, volume / "log", env, account, stop_grace=timedelta(seconds=45)))
         try:
-            report = await asyncio.wait_for(platform.reports.get(), BOOT.total_seconds())
+            async with asyncio.timeout(BOOT.total_seconds()):
+                report = await platform.reports.get()
         finally:
             await box.stop()
     locked = json.loads((CHART / "image/package-lock.json").read_text())["packages"]["node_modules/openclaw"]["version"]

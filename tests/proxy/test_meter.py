@@ -35,7 +35,8 @@ async def test_a_client_that_leaves_closes_the_provider_and_pays_for_what_it_got
     body = {"model": "small", "messages": [{"role": "user", "content": "oi"}], "stream": True}
     async with door.http.stream("POST", "/v1/chat/completions", json=body) as answer:
         await anext(answer.aiter_bytes())
-    await asyncio.wait_for(door.provider.left.wait(), 10)
+    async with asyncio.timeout(10):
+        await door.provider.left.wait()
     (one,) = await door.measured()
     assert (one.output_tokens, one.estimated) == (100, True)
     assert one.input_tokens == -(-len(answer.request.content) // 4)
@@ -60,7 +61,8 @@ async def test_a_client_that_leaves_before_the_first_byte_pays_nothing(door: Doo
     door.provider.answer = door.provider.silent
     with pytest.raises(httpx.ReadTimeout):
         await door.http.post("/v1/chat/completions", json={"model": "small", "messages": []}, timeout=0.5)
-    await asyncio.wait_for(door.provider.left.wait(), 10)
+    async with asyncio.timeout(10):
+        await door.provider.left.wait()
     door.provider.answer = says(json.dumps(completion(content="x")).encode())
     answer = await door.ask()
     assert [one.request_id for one in await door.measured()] == [answer.headers["x-request-id"]]

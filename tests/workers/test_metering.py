@@ -52,7 +52,8 @@ async def metered(database: Database, queue: QueueSettings) -> AsyncIterator[Non
     task = asyncio.create_task(metering.run(database, queue, stop, QUICK))
     yield
     stop.set()
-    await asyncio.wait_for(task, 10)
+    async with asyncio.timeout(10):
+        await task
 
 
 async def put(stream: redis.Redis, box_id: str, count: int = 1, *, request_id: str | None = None) -> None:

@@ -47,7 +47,8 @@ async def _git(folder: Path | None, *arguments: str) -> bytes:
         "git", *arguments, cwd=folder, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        out, err = await asyncio.wait_for(child.communicate(), TIMEOUT_SECONDS)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            out, err = await child.communicate()
     except TimeoutError as exc:
         child.kill()
         await child.wait()

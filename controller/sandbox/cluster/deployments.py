@@ -35,7 +35,8 @@ class Deployments:
                 for deployment in self._store.list(DEPLOYMENT):
                     self._reconcile(deployment)
                 try:
-                    await asyncio.wait_for(changed.wait(), RESYNC_SECONDS)
+                    async with asyncio.timeout(RESYNC_SECONDS):
+                        await changed.wait()
                 except TimeoutError:
                     continue
 

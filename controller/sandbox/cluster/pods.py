@@ -227,7 +227,8 @@ class Runner:
 
 async def _exited(process: Process, within_seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(process.child.wait(), within_seconds)
+        async with asyncio.timeout(within_seconds):
+            await process.child.wait()
 
 
 def _steady(status: Object) -> list[Any]:

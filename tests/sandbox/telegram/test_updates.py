@@ -29,7 +29,8 @@ async def test_a_waiting_poll_answers_as_soon_as_somebody_writes(telegram: Teleg
         waiting = asyncio.create_task(bot.get_updates(timeout=30))
         await polling(telegram, made)
         ids = telegram.write(made, "Oi!")
-        [update] = await asyncio.wait_for(waiting, 5)
+        async with asyncio.timeout(5):
+            [update] = await waiting
     assert update.message is not None
     assert update.message.from_user is not None
     assert (update.update_id, update.message.message_id) == (ids["update_id"], ids["message_id"])
@@ -62,7 +63,8 @@ async def test_a_second_poller_ends_the_first_with_a_conflict(telegram: Telegram
         await polling(telegram, made)
         assert await other.get_updates(timeout=0) == []
         with pytest.raises(TelegramConflictError, match="terminated by other getUpdates request"):
-            await asyncio.wait_for(first, 5)
+            async with asyncio.timeout(5):
+                await first
     facts = telegram.about(made)
     assert (facts["conflicts"], facts["max_concurrent_pollers"], facts["polls"]) == (1, 2, 2)
 
@@ -86,7 +88,8 @@ async def test_a_revoked_token_ends_the_open_poll(telegram: Telegram) -> None:
         await polling(telegram, made)
         telegram.control.delete(f"bots/{made['id']}").raise_for_status()
         with pytest.raises(TelegramUnauthorizedError):
-            await asyncio.wait_for(waiting, 5)
+            async with asyncio.timeout(5):
+                await waiting
 
 
 async def test_kinds_of_updates_that_the_bot_does_not_want_are_not_kept(telegram: Telegram) -> None:
