@@ -44,24 +44,32 @@ async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
 
 
 async def observe(database: Database, cluster: Cluster, seen: Observed) -> bool:
-    """Move the box's committed jobs on as far as ``seen`` proves; whether one still waits for a pod to go."""
+    """Move the box's committed jobs on as far as ``seen`` proves; whether another look at it may prove more.
+
+    It may while a pod or namespace is still going, and while a job that the cluster runs already is not yet recorded
+    as committed: the writer pushes first and writes that down second.
+    """
     async with database.transaction() as session:
-        waiting = await jobs.open_of(session, seen.box_id, JobState.COMMITTED)
-    if not waiting:
-        return False
-    reached = [job for job in waiting if seen.settled(job.rev)]
-    newest = reached[-1] if reached else None
-    if newest is None or not await asyncio.to_thread(_gone, cluster, newest):
-        return newest is not None
+        unseen = await jobs.open_of(session, seen.box_id, JobState.QUEUED, JobState.COMMITTED)
+    reached = [job for job in unseen if seen.settled(job.rev)]
+    committed = [job for job in reached if job.state == JobState.COMMITTED]
+    if not committed:
+        return bool(reached)
+    gone = await asyncio.to_thread(_gone, cluster, committed[-1])
+    if gone:
+        await _record_synced(database, seen.box_id, committed[-1].rev)
+    return not gone or len(committed) < len(reached)
+
+
+async def _record_synced(database: Database, box_id: str, rev: int) -> None:
     async with database.transaction() as session:
-        box = await boxes.get(session, seen.box_id, lock=True)
+        box = await boxes.get(session, box_id, lock=True)
         for job in await jobs.open_of(session, box.id, JobState.COMMITTED):
-            if job.rev <= newest.rev:
+            if job.rev <= rev:
                 jobs.synced(job)
                 await progress.add(session, box.id, "synced", job=job.id, verb=job.verb, rev=job.rev)
-        box.synced_rev = max(box.synced_rev, newest.rev)
+        box.synced_rev = max(box.synced_rev, rev)
         await finish(session, box)
-    return False
 
 
 async def _write_batch(database: Database, repository: Repository, cluster: Cluster) -> bool:
