@@ -41,6 +41,9 @@ class Box(Base):
     state: Mapped[str]
     deletion: Mapped[str] = mapped_column(default=Deletion.HELD.value)
     plan: Mapped[str]
+    volume_gib: Mapped[int]
+    """The size of its volume. It follows the plan upwards only: Kubernetes refuses to shrink a claim."""
+
     release: Mapped[str]
     ring: Mapped[int]
     locale: Mapped[str]
@@ -89,6 +92,7 @@ def spec(box: Box) -> dict[str, Any]:
         "state": box.state,
         "deletion": box.deletion,
         "plan": box.plan,
+        "volume_gib": box.volume_gib,
         "release": box.release,
         "ring": box.ring,
         "locale": box.locale,

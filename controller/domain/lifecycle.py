@@ -83,6 +83,7 @@ async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft:
         state=State.ACTIVE.value,
         deletion=Deletion.HELD.value,
         plan=row.plan,
+        volume_gib=plans.get(row.plan).resources.volume_gib,
         release=mint.settings.box_release,
         ring=mint.settings.box_ring,
         locale=draft.locale,
@@ -208,9 +209,8 @@ async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reason
         return None
     box.suspended_for = sorted(reasons)
     state = State.SUSPENDED if reasons else State.ACTIVE
-    changed = {"state": state.value} if box.state != state else {}
-    if box.plan != plan:
-        changed["plan"] = plan
+    changed: dict[str, Any] = {"state": state.value} if box.state != state else {}
+    changed |= _resized(box, plan)
     if not changed:
         return None
     verb = Verb.RESIZE
@@ -219,10 +219,18 @@ async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reason
     return await _change(session, box, verb, why, **changed)
 
 
+def _resized(box: Box, plan: str) -> dict[str, Any]:
+    """The fields that a move to ``plan`` changes; the volume never gets smaller."""
+    if box.plan == plan:
+        return {}
+    volume = plans.get(plan).resources.volume_gib
+    return {"plan": plan} | ({"volume_gib": volume} if volume > box.volume_gib else {})
+
+
 async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **fields: Any) -> Job:
     if "state" in fields:
         states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
-    for name in ("state", "plan", "deletion"):
+    for name in ("state", "plan", "volume_gib", "deletion"):
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1

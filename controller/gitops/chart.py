@@ -87,8 +87,11 @@ def schema_file() -> bytes:
 
 
 def plans_file() -> bytes:
-    """``files/plans.yaml``: what a box of each plan gets (mebibytes, milli-CPUs, gibibytes), by plan."""
-    return _yaml({name.value: plan.resources.model_dump() for name, plan in PLANS.items()})
+    """``files/plans.yaml``: what a box of each plan gets (mebibytes, milli-CPUs), by plan.
+
+    The volume is not among them: it is the box's own, because it outlives a move to a smaller plan.
+    """
+    return _yaml({name.value: plan.resources.model_dump(exclude={"volume_gib"}) for name, plan in PLANS.items()})
 
 
 def defaults_file() -> bytes:

@@ -66,6 +66,7 @@ class Spec(_Part):
     state: State
     deletion: Deletion = Deletion.HELD
     plan: PlanName
+    volume_gib: Annotated[int, Field(ge=1, le=1_000)]
     release: Release
     ring: Annotated[int, Field(ge=0, le=9)]
     locale: Literal["pt-BR", "en"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.core import clock
+from controller.core import log as logs
 from controller.core.errors import CloudError
 from controller.domain.plans import PlanName
 from controller.sandbox import sightings
@@ -60,6 +62,7 @@ class Story:
 
 async def run(json_file: Path | None) -> int:
     """Play the demo; the process's exit code."""
+    logs.configure("demo", level=logging.WARNING)
     console = Console()
     story = Story(console)
     console.print("[bold]openclaw-cloud[/] on this machine: real Postgres, Valkey, Git, Helm and OpenClaw gateway")

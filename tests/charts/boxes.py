@@ -33,6 +33,7 @@ SPEC: Object = {
     "state": "active",
     "deletion": "held",
     "plan": "pro",
+    "volume_gib": 10,
     "release": "2026.11.1",
     "ring": 2,
     "locale": "pt-BR",

@@ -139,8 +139,13 @@ def test_a_pod_gets_what_its_plan_says(plan: PlanName) -> None:
     assert resources["limits"]["memory"] == f"{sold.memory_limit_mib}Mi"
     assert resources["requests"]["cpu"] == f"{sold.cpu_request_milli}m"
     assert resources["limits"]["cpu"] == f"{sold.cpu_limit_milli}m"
-    claim = one(objects, "PersistentVolumeClaim")
-    assert claim["spec"]["resources"]["requests"]["storage"] == f"{sold.volume_gib}Gi"
+
+
+@pytest.mark.parametrize("plan", PlanName)
+def test_a_volume_has_the_boxs_size_whatever_its_plan(plan: PlanName) -> None:
+    objects = render(values(plan=plan, volume_gib=33))
+    assert one(objects, "PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"] == "33Gi"
+    assert one(objects, "ResourceQuota")["spec"]["hard"]["requests.storage"] == "33Gi"
 
 
 def test_overrides_win_over_the_plan_one_by_one() -> None:

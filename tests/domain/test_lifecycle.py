@@ -102,6 +102,17 @@ async def test_paying_does_not_lift_an_admins_suspension(session: AsyncSession, 
     assert box.state == "active"
 
 
+async def test_a_volume_grows_with_the_plan_and_never_shrinks(session: AsyncSession, mint: Mint) -> None:
+    facts, box = await bought(session, mint)
+    sizes = []
+    for plan in (PlanName.STARTER, PlanName.TEAM, PlanName.PRO):
+        await lifecycle.converge(session, mint, replace(facts, price_key=price_key(plan, Currency.BRL)), WHY)
+        sizes.append((box.plan, box.volume_gib, boxes.spec(box)["volume_gib"]))
+    assert sizes == [("starter", 10, 10), ("team", 20, 20), ("pro", 20, 20)]
+    told = await session.scalars(select(Job.fields).where(Job.box_id == box.id).order_by(Job.rev))
+    assert ["volume_gib" in fields for fields in told] == [True, False, True, False]
+
+
 async def test_another_price_resizes_and_the_same_price_does_not(session: AsyncSession, mint: Mint) -> None:
     facts, box = await bought(session, mint)
     team = replace(facts, price_key=price_key(PlanName.TEAM, Currency.USD))

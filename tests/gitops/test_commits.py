@@ -18,8 +18,8 @@ from tests.gitops import remotes
 
 def spec(**changed: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "rev": 1, "state": "active", "plan": "pro", "release": "2026.11.1", "ring": 2, "locale": "pt-BR",
-        "niche": "pharmacy", "model": "default", "thinking": "low", "profile": 1,
+        "rev": 1, "state": "active", "plan": "pro", "volume_gib": 10, "release": "2026.11.1", "ring": 2,
+        "locale": "pt-BR", "niche": "pharmacy", "model": "default", "thinking": "low", "profile": 1,
         "secrets": {"agent": 1, "telegram": 1, "proxy": 1}, "connections": [],
     }  # fmt: skip
     return {**made, **changed}

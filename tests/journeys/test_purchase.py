@@ -19,6 +19,13 @@ from tests.journeys.conftest import POINTS, Bought
 
 pytestmark = pytest.mark.gateway
 CHANGE = timedelta(seconds=240)
+SECRETS = "/api/v1/secrets"
+RESOURCES = (
+    SECRETS, "/api/v1/namespaces", "/api/v1/pods", "/api/v1/configmaps", "/api/v1/serviceaccounts",
+    "/api/v1/persistentvolumeclaims", "/api/v1/resourcequotas", "/api/v1/limitranges", "/apis/apps/v1/deployments",
+    "/apis/networking.k8s.io/v1/networkpolicies", "/apis/external-secrets.io/v1/externalsecrets",
+    "/apis/argoproj.io/v1alpha1/applications", "/apis/argoproj.io/v1alpha1/applicationsets",
+)  # fmt: skip
 
 
 def query(bought: Bought, sql: str, *arguments: object) -> list[asyncpg.Record]:
@@ -100,11 +107,30 @@ def test_agents_do_not_run_as_root(bought: Bought) -> None:
         assert {folder.stat().st_uid for folder in processes_of_agents(bought)} == {10001}
 
 
+def told(bought: Bought, text: str) -> list[str]:
+    """Which of the secrets, and of what is personal, stand in ``text``."""
+    secrets = [bought.customer.bot["token"], bought.stack.state.llm_key, "oc_agent_", "oc_proxy_", "ana@example.com"]
+    return [secret for secret in secrets if secret in text]
+
+
 def test_no_secret_is_in_git(bought: Bought) -> None:
     objects = git(bought, "rev-list", "--objects", "--all").split()
-    text = "".join(git(bought, "cat-file", "-p", one) for one in objects if len(one) == 40)
-    secrets = [bought.customer.bot["token"], bought.stack.state.llm_key, "oc_agent_", "oc_proxy_", "ana@example.com"]
-    assert [secret for secret in secrets if secret in text] == []
+    assert told(bought, "".join(git(bought, "cat-file", "-p", one) for one in objects if len(one) == 40)) == []
+
+
+def test_the_cluster_knows_one_secret_of_a_box_and_shows_it_nowhere_else(bought: Bought) -> None:
+    api = api_server(bought)
+    everything = "".join(
+        httpx.get(f"{api}{resource}").raise_for_status().text for resource in RESOURCES if resource != SECRETS
+    )
+    assert (bought.customer.box_id in everything, told(bought, everything)) == (True, [])
+    [secret] = httpx.get(f"{api}{SECRETS}").json()["items"]
+    assert (secret["metadata"]["name"], list(secret["data"])) == ("agent-v1", ["token"])
+
+
+def api_server(bought: Bought) -> str:
+    kubeconfig = json.loads(bought.stack.at.kubeconfig.read_text())
+    return str(kubeconfig["clusters"][0]["cluster"]["server"])
 
 
 def test_a_stranger_is_not_answered(bought: Bought) -> None:

@@ -32,10 +32,11 @@ argocd.argoproj.io/sync-wave: "-1"
 {{- if has .Values.spec.state (list "standby" "active") }}1{{ else }}0{{ end -}}
 {{- end }}
 
-{{/* The resources of the plan, ops' overrides winning, as YAML of mebibytes, milli-CPUs and gibibytes. */}}
+{{/* The resources of the plan and the box's own volume, ops' overrides winning, as YAML of mebibytes, milli-CPUs and gibibytes. */}}
 {{- define "box.resources" -}}
 {{- $plans := .Files.Get "files/plans.yaml" | fromYaml }}
 {{- $resources := get $plans .Values.spec.plan | required (printf "files/plans.yaml has no plan %q" .Values.spec.plan) }}
+{{- $resources = set $resources "volume_gib" .Values.spec.volume_gib }}
 {{- range $name, $value := .Values.overrides }}
 {{- if not (kindIs "invalid" $value) }}
 {{- $resources = set $resources $name $value }}

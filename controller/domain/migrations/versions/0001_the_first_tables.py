@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("deletion", sa.String(), nullable=False),
         sa.Column("plan", sa.String(), nullable=False),
+        sa.Column("volume_gib", sa.Integer(), nullable=False),
         sa.Column("release", sa.String(), nullable=False),
         sa.Column("ring", sa.Integer(), nullable=False),
         sa.Column("locale", sa.String(), nullable=False),
