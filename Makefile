@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Trust whom the machine trusts, as pip does: behind a proxy that inspects TLS uv's own list knows nobody.
+export UV_SYSTEM_CERTS ?= 1
 
 .PHONY: help demo up test lint types generate lock clean
 

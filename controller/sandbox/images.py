@@ -124,7 +124,7 @@ async def _install(recipe: _Recipe, tree: Path) -> None:
     # The wheel's bin/npm is a link that the wheel format flattened: it cannot find its own library.
     npm = [str(wheel / "bin/node"), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")]
     path = f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    env = {**os.environ, "PATH": path}
+    env = {**os.environ, "PATH": path, "NODE_USE_SYSTEM_CA": "1"}
     await _run("npm", [*npm, *NPM_CI, "--prefix", str(tree)], env, NPM_TIMEOUT)
     (tree / "bin").mkdir()
     _link_or_copy(wheel / "bin/node", tree / "bin/node")
