@@ -47,14 +47,15 @@ def git(bought: Bought, *arguments: str) -> str:
 
 
 def processes_of_agents(bought: Bought) -> list[Path]:
-    image = bought.stack.at.image.resolve().parent
+    """The processes whose home is on a volume of this sandbox."""
+    volumes = f"HOME={bought.stack.at.open_place}/".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            command = (folder / "cmdline").read_bytes().decode(errors="replace")
+            environment = (folder / "environ").read_bytes()
         except OSError:
             continue
-        if str(image) in command and "cluster" not in command:
+        if volumes in environment:
             found.append(folder)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -13,7 +14,7 @@ from controller.core import log as logs
 from controller.core.errors import CloudError, Invalid
 from controller.sandbox.cluster.checkout import Checkout
 from controller.sandbox.cluster.resources import APPLICATION, APPLICATION_SET, NAMESPACE, Object
-from controller.sandbox.cluster.store import Store
+from controller.sandbox.cluster.store import Store, Watcher
 
 log = logs.get(__name__)
 
@@ -49,15 +50,20 @@ class Sets:
         self._poll = poll_seconds
         self._asked: asyncio.Queue[str] = asyncio.Queue()
         self._seen: dict[str, str] = {}
+        self._digits = {f"boxes-{digit}": digit for digit in "0123456789abcdef"}
 
     async def run(self) -> None:
         """Reconcile a set when its annotation asks for it, and all of them at the polling interval."""
         self._ensure()
+        changes = self._store.watch(APPLICATION_SET)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen())
+            tasks.create_task(self._listen(changes))
             tasks.create_task(self._tick())
             while True:
-                await self._reconcile(await self._asked.get())
+                names = {await self._asked.get()}
+                while not self._asked.empty():
+                    names.add(self._asked.get_nowait())
+                await self._reconcile(sorted(names & self._digits.keys()))
 
     def _ensure(self) -> None:
         if self._store.get(NAMESPACE, None, ARGO) is None:
@@ -65,8 +71,8 @@ class Sets:
             self._store.create(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "status": {"phase": "Active"}}
             )
-        for digit in "0123456789abcdef":
-            if self._store.get(APPLICATION_SET, ARGO, f"boxes-{digit}") is None:
+        for name, digit in self._digits.items():
+            if self._store.get(APPLICATION_SET, ARGO, name) is None:
                 self._store.create(self._set(digit))
 
     def _set(self, digit: str) -> Object:
@@ -86,9 +92,13 @@ class Sets:
             },
         }
 
-    async def _listen(self) -> None:
-        """A new value of the annotation asks; one that is still there after an error asks no more."""
-        async for event in self._store.watch(APPLICATION_SET):
+    async def _listen(self, changes: Watcher) -> None:
+        """A new value of the annotation asks; one that is still there after an error asks no more.
+
+        One that comes while its set is reconciled asks for another turn, though that turn finds it taken away. Argo
+        CD itself may answer it from its cache of refs, so a writer annotates until the Applications carry the rev.
+        """
+        async for event in changes:
             name = event.object["metadata"]["name"]
             value = event.object["metadata"].get("annotations", {}).get(REFRESH)
             if event.type == "DELETED" or value is None:
@@ -99,28 +109,42 @@ class Sets:
 
     async def _tick(self) -> None:
         while True:
-            for digit in "0123456789abcdef":
-                self._asked.put_nowait(f"boxes-{digit}")
+            for name in self._digits:
+                self._asked.put_nowait(name)
             await asyncio.sleep(self._poll)
 
-    async def _reconcile(self, name: str) -> None:
+    async def _reconcile(self, names: Sequence[str]) -> None:
+        """One look at Git for all sets that asked, however many they are."""
+        folder = f"cells/{self._cell}/boxes"
         try:
             sha = await self._checkout.fetch()
-            files = await self._checkout.files(sha, f"cells/{self._cell}/boxes", name[-1])
-            wanted = [self._application(_parse(path, content)) for path, content in files.items()]
+            files = await self._checkout.files(sha, folder, [self._digits[name] for name in names])
+        except CloudError as error:
+            for name in names:
+                self._failed(name, error)
+            return
+        for name in names:
+            start = f"{folder}/{self._digits[name]}"
+            self._generate(name, {path: content for path, content in files.items() if path.startswith(start)})
+
+    def _generate(self, name: str, files: Mapping[str, bytes]) -> None:
+        try:
+            for application in [self._application(_parse(path, content)) for path, content in files.items()]:
+                self._put(application)
         except CloudError as error:
             # As in Argo CD, one bad file stops its whole set.
-            self._report(name, "True", str(error))
-            log.warning("argo.set_failed", set_name=name, error=str(error))
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._asked.put_nowait, name)
+            self._failed(name, error)
             return
-        for application in wanted:
-            self._put(application)
         self._report(name, "False", "")
         self._consume(name)
 
+    def _failed(self, name: str, error: CloudError) -> None:
+        self._report(name, "True", str(error))
+        log.warning("argo.set_failed", set_name=name, error=str(error))
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._asked.put_nowait, name)
+
     def _consume(self, name: str) -> None:
-        """Take the annotation away; a request that came during the reconcile is lost, as in Argo CD."""
+        """Take the annotation away, whichever value it has by now."""
         found = self._store.get(APPLICATION_SET, ARGO, name)
         if found is not None and REFRESH in found["metadata"].get("annotations", {}):
             del found["metadata"]["annotations"][REFRESH]
