@@ -92,6 +92,7 @@ class Repository:
         """
         if not (self._dir / "HEAD").exists():
             self._clone()
+        self._unlock()
         self._git("fetch", "--quiet", "--no-tags", "origin", f"+{MAIN}:{MAIN}")
         return self._git("rev-parse", "--verify", MAIN)
 
@@ -147,6 +148,15 @@ class Repository:
             shutil.rmtree(building, ignore_errors=True)
         for name, value in (("gc.auto", "0"), ("core.hooksPath", os.devnull)):
             self._git("config", name, value)
+
+    def _unlock(self) -> None:
+        """Remove the locks of a git that was killed: it would refuse to work until somebody does.
+
+        The clone is this process's alone, and it runs one git at a time.
+        """
+        for lock in (*self._dir.glob("*.lock"), *self._dir.glob("refs/**/*.lock")):
+            lock.unlink(missing_ok=True)
+            log.warning("gitops.lock_removed", lock=lock.name)
 
     def _cat(self, blobs: list[str]) -> list[bytes]:
         if not blobs:

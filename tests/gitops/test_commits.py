@@ -129,3 +129,14 @@ class Racing(Repository):
         except PushRejected:
             self.rejected += 1
             raise
+
+
+@pytest.mark.parametrize("lock", ["refs/heads/main.lock", "packed-refs.lock", "config.lock"])
+def test_a_writer_that_was_killed_while_git_held_a_lock_does_not_stop_the_next(
+    repository: Repository, remote: Path, tmp_path: Path, lock: str
+) -> None:
+    commits.write(repository, [provision(repository.fetch())])
+    remotes.commit(remote, {"notes.md": b"ops were here\n"}, "ops")
+    (tmp_path / "clone.git" / lock).touch()
+    commits.write(repository, [provision(repository.fetch())])
+    assert len(job_ids(remote)) == 2
