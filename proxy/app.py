@@ -28,7 +28,7 @@ from starlette.routing import Route
 from controller.core import log as logs
 from controller.core.errors import CloudError
 from controller.core.settings import DatabaseSettings, QueueSettings, TokenSettings, load
-from proxy import body, errors, meter, naming
+from proxy import body, errors, limits, meter, naming
 from proxy.auth import Doorkeeper
 from proxy.body import Prepared
 from proxy.meter import Meter
@@ -82,11 +82,14 @@ class Proxy:
         """``POST /v1/chat/completions``: the upstream's answer, measured; our errors in OpenAI's form."""
         request_id = naming.of(request)
         try:
-            box_id = await self._door.admit(request.headers.get("authorization", ""))
+            admitted = await self._door.admit(request.headers.get("authorization", ""))
             raw = await body.read(request)
             prepared = body.prepare(raw, self._settings.llm_models)
-            call = Call(request_id, box_id, prepared, len(raw), Reader(hide_usage=prepared.hide_usage))
-            response = await unless_left(request.receive, self._forward(call))
+            if admitted.allowance.used_up():
+                response = limits.answer(request_id, admitted.allowance, prepared)
+            else:
+                call = Call(request_id, admitted.box_id, prepared, len(raw), Reader(hide_usage=prepared.hide_usage))
+                response = await unless_left(request.receive, self._forward(call))
         except CloudError as error:
             if error.status >= 500:
                 log.warning("proxy.failed", request_id=request_id, error=str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import asyncpg
@@ -16,6 +16,7 @@ from controller.core.errors import NotAllowed, Temporary, foreign
 from controller.domain import token_format
 from controller.domain.states import RUNNING
 from proxy.errors import BoxStopped
+from proxy.limits import Allowance
 
 STATUS_FRESH = timedelta(seconds=5)
 """How old a box's state may be: half of the ten seconds within which a dead token must be refused."""
@@ -25,19 +26,39 @@ BCRYPT_AT_ONCE = 2
 MOST_REMEMBERED = 20_000
 
 _QUERY = """
-SELECT t.hash, t.revoked_at IS NOT NULL AS revoked, b.state
-FROM proxy_tokens t JOIN boxes b ON b.id = t.box_id WHERE t.lookup = $1 AND t.box_id = $2
+SELECT t.hash, t.revoked_at IS NOT NULL AS revoked, b.state, b.plan, b.locale, s.period_end,
+  coalesce(u.input_tokens + u.output_tokens, 0) AS spent
+FROM proxy_tokens t JOIN boxes b ON b.id = t.box_id LEFT JOIN subscriptions s ON s.box_id = b.id
+  LEFT JOIN usage_monthly u ON u.box_id = b.id AND u.period_start = s.period_start
+WHERE t.lookup = $1 AND t.box_id = $2
 """
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """The box whose token it was, and what it may still use."""
+
+    box_id: str
+    allowance: Allowance
+
+
+@dataclass(frozen=True)
 class _Verdict:
-    """What Postgres said of a token: its hash, and whether its box may call; None of both for an unknown one."""
+    """What Postgres said of a token: its hash, whether its box may call, and how much; no hash: it is unknown."""
 
     hash: str | None
     allowed: bool
+    allowance: Allowance
     at: float
     """Before the question was put, so that an answer is never thought fresher than it is."""
+
+
+_UNKNOWN = _Verdict(None, allowed=False, allowance=Allowance("starter", "en", 0, None), at=0.0)
+
+
+def _read(row: asyncpg.Record) -> _Verdict:
+    allowance = Allowance(row["plan"], row["locale"], int(row["spent"]), row["period_end"])
+    return _Verdict(row["hash"], not row["revoked"] and row["state"] in RUNNING, allowance, at=0.0)
 
 
 class Doorkeeper:
@@ -52,8 +73,8 @@ class Doorkeeper:
         self._flights: dict[str, asyncio.Lock] = {}
         self._bcrypt = asyncio.Semaphore(BCRYPT_AT_ONCE)
 
-    async def admit(self, authorization: str) -> str:
-        """The id of the box whose token this is.
+    async def admit(self, authorization: str) -> Admitted:
+        """The box whose token this is.
 
         Raises NotAllowed for a wrong token, BoxStopped for a right one whose box may not call, Temporary when
         Postgres cannot be asked.
@@ -69,7 +90,7 @@ class Doorkeeper:
                 raise NotAllowed("token_refused")
         if not verdict.allowed:
             raise BoxStopped("box_stopped")
-        return box_id
+        return Admitted(box_id, verdict.allowance)
 
     async def _verdict(self, key: str, box_id: str) -> _Verdict:
         known = self._verdicts.get(key)
@@ -81,10 +102,8 @@ class Doorkeeper:
                 row = await self._pool.fetchrow(_QUERY, key, box_id)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
             raise Temporary("tokens_unavailable", reason=foreign(type(exc).__name__)) from exc
-        if row is None:
-            verdict = _Verdict(None, False, asked_at)
-        else:
-            verdict = _Verdict(row["hash"], not row["revoked"] and row["state"] in RUNNING, asked_at)
+        verdict = _UNKNOWN if row is None else _read(row)
+        verdict = replace(verdict, at=asked_at)
         self._remember(key, verdict)
         return verdict
 

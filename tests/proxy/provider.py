@@ -66,6 +66,10 @@ class Provider:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     cut: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def was_asked(self) -> bool:
+        """Whether a request has arrived whole."""
+        return bool(self.bodies)
+
     async def breaks(self, request: web.Request) -> None:
         """Cut the connection in the middle of the answer, once ``cut`` is set."""
         await self.cut.wait()
