@@ -11,7 +11,7 @@ from datetime import datetime
 from controller.core import clock
 from controller.core.errors import CloudError
 from controller.sandbox.cluster.resources import DEPLOYMENT, POD, Object
-from controller.sandbox.cluster.store import Store
+from controller.sandbox.cluster.store import Store, Watcher
 
 HASH = "pod-template-hash"
 RESYNC_SECONDS = 5.0
@@ -28,8 +28,7 @@ class Deployments:
         """Reconcile whenever a Deployment or pod changes, and slowly without a reason for deadlines."""
         async with asyncio.TaskGroup() as tasks:
             changed = asyncio.Event()
-            changed.set()
-            tasks.create_task(self._listen(changed))
+            tasks.create_task(self._listen(self._store.watch(DEPLOYMENT, POD), changed))
             while True:
                 changed.clear()
                 for deployment in self._store.list(DEPLOYMENT):
@@ -40,8 +39,8 @@ class Deployments:
                 except TimeoutError:
                     continue
 
-    async def _listen(self, changed: asyncio.Event) -> None:
-        async for _ in self._store.watch(DEPLOYMENT, POD):
+    async def _listen(self, changes: Watcher, changed: asyncio.Event) -> None:
+        async for _ in changes:
             changed.set()
 
     def _reconcile(self, deployment: Object) -> None:
@@ -107,5 +106,8 @@ def _hash(deployment: Object) -> str:
 
 
 def _ready(pod: Object) -> bool:
+    """Whether it serves: a pod that is ending does not, whatever its last probe said."""
+    if "deletionTimestamp" in pod["metadata"]:
+        return False
     conditions = pod.get("status", {}).get("conditions", [])
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
