@@ -22,6 +22,8 @@ from controller.sandbox.accounts import Account
 log = logs.get(__name__)
 
 _PR_SET_PDEATHSIG = 1
+# Loaded here: between fork and exec other threads' locks may be held for ever, and the loader would want one.
+_LIBC = ctypes.CDLL(None)
 STOP_GRACE = timedelta(seconds=10)
 LOWEST_PORT, DEFAULT_EPHEMERAL_FLOOR = 20_000, 32_768
 PORT_TRIES = 50
@@ -137,7 +139,7 @@ def _ephemeral_floor() -> int:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _kill_group(pid: int) -> None:
