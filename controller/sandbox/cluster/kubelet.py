@@ -44,7 +44,10 @@ class Kubelet:
                     self._bind(event.object)
 
     def _see(self, tasks: asyncio.TaskGroup, pod: Object, *, deleted: bool) -> None:
-        uid = pod["metadata"]["uid"]
+        meta = pod["metadata"]
+        uid, now = meta["uid"], self._store.get(POD, meta["namespace"], meta["name"])
+        # the event may be older than the pod's end: a runner made for it then would never be asked to end
+        deleted = deleted or now is None or now["metadata"]["uid"] != uid
         if uid not in self._runners and not deleted:
             runner = self._runners[uid] = Runner(self._store, pod, self._node, self._volumes, self._boots)
             tasks.create_task(runner.run()).add_done_callback(lambda _: self._runners.pop(uid, None))

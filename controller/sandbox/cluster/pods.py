@@ -44,6 +44,22 @@ class Node:
     account: Account | None
     steady: timedelta = timedelta(seconds=60)
     """How long a container must have been up for its back-off to begin anew."""
+    boot_place: timedelta = timedelta(seconds=60)
+    """How long one that does not come up keeps others from booting; a boot's CPU seconds are spent by then."""
+
+
+class _Place:
+    """A place among the booting, already taken: given back once, by its owner or when its time is over."""
+
+    def __init__(self, boots: asyncio.Semaphore, at_most: timedelta) -> None:
+        self._boots: asyncio.Semaphore | None = boots
+        self._timer = asyncio.get_running_loop().call_later(at_most.total_seconds(), self.leave)
+
+    def leave(self) -> None:
+        self._timer.cancel()
+        if self._boots is not None:
+            self._boots.release()
+        self._boots = None
 
 
 class Runner:
@@ -98,22 +114,27 @@ class Runner:
         """The command, once Secrets and volumes are there; None if the pod is deleted before."""
         while not self._ending.is_set():
             try:
-                variables = containers.environment(self._store, self._pod)
-                mounts = self._volumes.mount(self._pod)
-            except (CloudError, ValueError):
+                return self._prepare()
+            except (CloudError, ValueError, OSError) as error:
+                # a full disk or a missing Secret is this pod's trouble, and may be over at the next look
+                log.debug("kubelet.not_prepared", pod=self._name, error=str(error))
                 self._report(waiting="CreateContainerConfigError")
                 await self._unless_ending(asyncio.sleep(EAGER_SECONDS))
-                continue
-            self._port = free_port()
-            self._tell_port()
-            node, sink = self._node, self._node.data / "logs" / self._space / f"{self._name}.log"
-            sink.parent.mkdir(parents=True, exist_ok=True)
-            sink.touch(mode=0o600)
-            return containers.command(self._pod, variables, mounts, node.image, self._port, sink, node.account)
         return None
+
+    def _prepare(self) -> Command:
+        variables = containers.environment(self._store, self._pod)
+        mounts = self._volumes.mount(self._pod)
+        node, sink = self._node, self._node.data / "logs" / self._space / f"{self._name}.log"
+        sink.parent.mkdir(parents=True, exist_ok=True)
+        sink.touch(mode=0o600)
+        self._port = free_port()
+        self._tell_port()
+        return containers.command(self._pod, variables, mounts, node.image, self._port, sink, node.account)
 
     async def _run(self, command: Command, http: httpx.AsyncClient) -> None:
         """Start, wait until it is up while holding a place among the booting, then watch it to its end."""
+        place = _Place(self._boots, self._node.boot_place)
         try:
             try:
                 self._process = await Process.start(command)
@@ -125,7 +146,7 @@ class Runner:
             self._report(running=True)
             up = await self._booted(http)
         finally:
-            self._boots.release()
+            place.leave()
         if up:
             await self._watch_over(http)
         await self._stop()

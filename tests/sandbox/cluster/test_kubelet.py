@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from controller.sandbox.cluster.probes import Probe
 from controller.sandbox.cluster.resources import POD, Object
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.processes import free_port
+from tests.sandbox.cluster.running import alive
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+BOOT_PLACE = 2.0
 NEVER = {"httpGet": {"path": "/", "port": "gateway"}, "periodSeconds": 60, "failureThreshold": 5}
 
 
@@ -49,7 +52,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 async def kubelet(tmp_path: Path, store: Store) -> AsyncIterator[Kubelet]:
-    made = Kubelet(store, Node(tmp_path, tmp_path / "image", None))
+    made = Kubelet(store, Node(tmp_path, tmp_path / "image", None, boot_place=timedelta(seconds=BOOT_PLACE)))
     running = asyncio.create_task(made.run())
     await asyncio.sleep(0)
     yield made
@@ -79,6 +82,48 @@ async def test_a_pod_that_waits_for_its_turn_can_be_deleted(store: Store, kubele
     [waiting] = [one["metadata"]["name"] for one in store.list(POD) if one["status"]["phase"] == "Pending"]
     store.delete(POD, "here", waiting)
     await until(lambda: store.get(POD, "here", waiting) is None)
+
+
+async def test_pods_that_never_come_up_do_not_keep_others_from_booting(store: Store, kubelet: Kubelet) -> None:
+    for name in ("a", "b", "c"):
+        store.create(pod(name, startupProbe=NEVER))
+    await until(lambda: phases(store) == ["Running", "Running", "Running"])
+
+
+async def test_a_volume_that_cannot_be_made_is_the_trouble_of_its_pod_alone(
+    store: Store, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    (tmp_path / "volumes").write_text("a file where the folder should be")
+    made = pod("bad", volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}])
+    made["spec"]["volumes"] = [{"name": "tmp", "emptyDir": {}}]
+    store.create(made)
+    store.create(pod())
+    await until(lambda: "Ready" in ready(store))
+    (tmp_path / "volumes").unlink()
+    await until(lambda: phases(store) == ["Running", "Running"])
+
+
+async def test_no_process_is_started_for_a_pod_that_is_gone_already(
+    store: Store, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    store.create(pod("short"))
+    store.delete(POD, "here", "short", now=True)
+    store.create(pod())
+    await until(lambda: "Ready" in ready(store))
+    assert len(list((tmp_path / "pids").iterdir())) == 1
+
+
+async def test_a_container_that_ignores_its_end_during_boot_is_killed_and_leaves_its_place(
+    store: Store, kubelet: Kubelet
+) -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    for name in ("a", "b", "c", "d"):
+        store.create(pod(name, command=[sys.executable, "-c", deaf], startupProbe=NEVER))
+    await until(lambda: phases(store).count("Running") == 2)
+    for one in store.list(POD):
+        if one["status"]["phase"] == "Running":
+            store.delete(POD, "here", one["metadata"]["name"])
+    await until(lambda: phases(store) == ["Running", "Running"])
 
 
 async def test_a_container_without_probes_is_ready_while_it_runs(store: Store, kubelet: Kubelet) -> None:
@@ -131,6 +176,18 @@ async def test_a_process_of_an_earlier_life_is_killed_and_forgotten(tmp_path: Pa
     await Leftovers(tmp_path).end()
     assert await child.wait() == -9
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_children_of_a_dead_process_are_killed_too(tmp_path: Path) -> None:
+    told, notes = tmp_path / "told", tmp_path / "pids"
+    script = f"sleep 600 & echo $! > {told}; exec sleep 600"
+    child = await asyncio.create_subprocess_exec("sh", "-c", script, start_new_session=True)
+    Leftovers(notes).remember(child.pid)
+    await until(lambda: told.exists() and told.read_text().strip())
+    child.kill()
+    await child.wait()
+    await Leftovers(notes).end()
+    assert not alive(int(told.read_text()))
 
 
 async def test_a_pid_that_belongs_to_another_now_is_let_be(tmp_path: Path) -> None:
