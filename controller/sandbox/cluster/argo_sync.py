@@ -14,7 +14,7 @@ from controller.sandbox.cluster.argo_sets import ARGO
 from controller.sandbox.cluster.differences import SYNCED, Differences
 from controller.sandbox.cluster.render import Chart, RenderError
 from controller.sandbox.cluster.resources import APPLICATION, NAMESPACE, Object
-from controller.sandbox.cluster.store import Store
+from controller.sandbox.cluster.store import Store, Watcher
 
 log = logs.get(__name__)
 
@@ -53,10 +53,11 @@ class Sync:
 
     async def run(self) -> None:
         """Follow Applications and their objects; drift is healed as it appears."""
+        changes = self._store.watch(APPLICATION, *SYNCED)
         for application in self._store.list(APPLICATION, ARGO):
             self._dirty.put_nowait(application["metadata"]["name"])
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen())
+            tasks.create_task(self._listen(changes))
             while True:
                 names = {await self._dirty.get()}
                 while not self._dirty.empty():
@@ -64,8 +65,8 @@ class Sync:
                 for name in sorted(names):
                     await self._reconcile(name)
 
-    async def _listen(self) -> None:
-        async for event in self._store.watch(APPLICATION, *SYNCED):
+    async def _listen(self, changes: Watcher) -> None:
+        async for event in changes:
             meta = event.object["metadata"]
             if event.kind == APPLICATION:
                 self._dirty.put_nowait(meta["name"])
@@ -79,21 +80,30 @@ class Sync:
         if application is None:
             self._attempts.pop(name, None)
             return
-        source = application["spec"]["source"]
+        source = application.get("spec", {}).get("source")
         try:
             wanted = await asyncio.to_thread(self._chart.render, name, source)
         except RenderError as error:
             sync = {"status": "Unknown", "comparedTo": {"source": source}}
             self._status(name, sync=sync, conditions=[_condition("ComparisonError", str(error))])
+            self._abandon(name, str(error))
             return
         found = differences.compare(self._store, name, wanted)
-        attempt = self._attempt(name, source, found)
-        emptied = not wanted and bool(found.prunes) and not application["spec"]["syncPolicy"]["automated"]["allowEmpty"]
+        attempt, automated = self._attempt(name, source, found), _automated(application)
+        emptied = not wanted and bool(found.prunes) and not automated.get("allowEmpty")
         attempt.error = EMPTY if emptied else attempt.error
         self._observe(name, source, wanted, found)
-        work = found.changes or found.prunes or "operation" in application
-        if work and not emptied and not attempt.exhausted and asyncio.get_running_loop().time() >= attempt.not_before:
+        work = "operation" in application or (automated and (found.changes or found.prunes))
+        if emptied or attempt.exhausted:
+            self._abandon(name, attempt.error)
+        elif work and asyncio.get_running_loop().time() >= attempt.not_before:
             await self._operate(name, attempt, found)
+
+    def _abandon(self, name: str, why: str) -> None:
+        """Nothing will be done for this source: an operation that is still under way ends here, failed."""
+        application = self._store.get(APPLICATION, ARGO, name)
+        if application is not None and "operation" in application:
+            self._finish(name, application.get("status", {}).get("operationState", {}), why)
 
     def _attempt(self, name: str, source: Object, found: Differences) -> _Attempt:
         attempt = self._attempts.get(name)
@@ -200,6 +210,13 @@ class Sync:
         if {**old, **parts} != old or old.get("reconciledAt", "") < finished:
             looked = {"reconciledAt": _now()} if "sync" in parts else {}
             self._store.update_status(APPLICATION, ARGO, name, {**old, **parts, **looked})
+
+
+def _automated(application: Object) -> Object:
+    """The automated sync policy; empty if somebody has to ask for each sync."""
+    policy = application["spec"].get("syncPolicy") or {}
+    automated: Object = policy.get("automated") or {}
+    return {} if automated.get("enabled") is False else automated
 
 
 def _failure(results: list[Object]) -> str:

@@ -40,7 +40,7 @@ class Checkout:
         return (await self._git("rev-parse", "refs/heads/main")).decode().strip()
 
     async def files(self, sha: str, folder: str, digits: Sequence[str]) -> dict[str, bytes]:
-        """The ``.yaml`` files at ``sha`` by path: those in sub-folders of ``folder`` that begin with one of ``digits``."""
+        """The ``.yaml`` files at ``sha`` by path: in sub-folders of ``folder`` that begin with one of ``digits``."""
         listed = os.fsdecode(await self._git("ls-tree", "-r", "-z", sha, "--", f"{folder}/"))
         blobs = {}
         for entry in filter(None, listed.split("\0")):

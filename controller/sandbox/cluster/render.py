@@ -10,7 +10,7 @@ import yaml
 
 from controller.core.errors import Invalid, Permanent, foreign
 from controller.sandbox.cluster import resources
-from controller.sandbox.cluster.differences import TRACKING
+from controller.sandbox.cluster.differences import TRACKING, WAVE
 from controller.sandbox.cluster.resources import Object
 
 _VERSION = re.compile(r"^version:\s*[\"']?([^\"'\s]+)", re.MULTILINE)
@@ -28,23 +28,27 @@ class Chart:
         self._version = found[1] if found else ""
         self._chart = helm_python.Chart.load(str(folder))
 
-    def render(self, name: str, source: Object) -> list[Object]:
+    def render(self, name: str, source: object) -> list[Object]:
         """The objects of the Application ``name``, each with Argo's tracking annotation.
 
         Raises RenderError.
         """
-        if source["targetRevision"] != self._version:
-            raise RenderError("chart_version_unknown", asked=source["targetRevision"], have=self._version)
-        helm = source["helm"]
+        try:
+            version, helm = source["targetRevision"], source["helm"]  # type: ignore[index]
+            values, release = dict(helm["valuesObject"]), str(helm["releaseName"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise RenderError("source_malformed", reason=foreign(exc)) from exc
+        if version != self._version:
+            raise RenderError("chart_version_unknown", asked=version, have=self._version)
         space = f"box-{name}"
         try:
-            files = self._chart.render(helm["valuesObject"], name=helm["releaseName"], namespace=space)
+            files = self._chart.render(values, name=release, namespace=space)
         except helm_python.HelmError as exc:
             raise RenderError("chart_does_not_render", reason=foreign(exc)) from exc
         try:
             objects = [obj for text in files.values() for obj in yaml.safe_load_all(text) if obj]
             return [_tracked(name, space, obj) for obj in objects]
-        except (yaml.YAMLError, Invalid, KeyError, TypeError, AttributeError) as exc:
+        except (yaml.YAMLError, Invalid, KeyError, TypeError, AttributeError, ValueError) as exc:
             raise RenderError("chart_renders_no_objects", reason=foreign(exc)) from exc
 
 
@@ -55,4 +59,5 @@ def _tracked(name: str, space: str, obj: Object) -> Object:
     group = f"{kind.group}/{kind.kind}" if kind.group else f"/{kind.kind}"
     mark = f"{name}:{group}:{meta.get('namespace', '')}/{meta['name']}"
     meta["annotations"] = {**(meta.get("annotations") or {}), TRACKING: mark}
+    int(meta["annotations"].get(WAVE, "0"))  # a wave that is no number is the chart's fault, and said so here
     return obj
