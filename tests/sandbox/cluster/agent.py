@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -25,6 +26,7 @@ class Answer(BaseHTTPRequestHandler):
 
 
 def end(*_: object) -> None:
+    time.sleep(float(os.environ["STOP_SECONDS"]))
     note("end")
     os._exit(0)
 
@@ -35,4 +37,9 @@ if __name__ == "__main__":
         sys.exit(3)
     signal.signal(signal.SIGTERM, signal.SIG_IGN if os.environ["MODE"] == "stubborn" else end)
     note("start")
+    time.sleep(float(os.environ["BOOT_SECONDS"]))
+    first_of_its_kind = os.path.join(os.environ["DATA"], os.environ["NOTE"])
+    if os.environ["MODE"] == "crash-once" and not os.path.exists(first_of_its_kind):
+        open(first_of_its_kind, "w").close()
+        os._exit(4)
     ThreadingHTTPServer(("127.0.0.1", int(os.environ["OPENCLAW_GATEWAY_PORT"])), Answer).serve_forever()

@@ -19,6 +19,7 @@ from controller.sandbox.cluster.render import Chart
 from controller.sandbox.cluster.resources import APPLICATION, APPLICATION_SET, CONFIG_MAP, DEPLOYMENT, NAMESPACE, Object
 from controller.sandbox.cluster.store import Store
 from tests.gitops import remotes
+from tests.sandbox.cluster import objects
 from tests.sandbox.cluster.running import CELL, HERE, box
 
 
@@ -155,6 +156,39 @@ async def test_an_operation_that_a_killed_controller_left_is_finished(argo: Argo
     argo.store.update({**argo.application(box_id), "operation": {"sync": {}}})
     await until(lambda: "operation" not in argo.application(box_id))
     assert argo.operation(box_id)["phase"] == "Succeeded"
+
+
+async def test_an_operation_that_nothing_will_finish_is_ended_as_failed(argo: Argo) -> None:
+    argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
+    await argo.synced(box_id)
+    remotes.git(argo.remote, "update-ref", "-d", "refs/heads/main")  # from now on the test is the only writer
+    made = argo.application(box_id)
+    made["spec"]["source"]["helm"]["valuesObject"]["spec"]["state"] = "destroyed"
+    argo.store.update({**made, "operation": {"sync": {}}})
+    await until(lambda: argo.operation(box_id).get("phase") == "Failed")
+    assert "operation" not in argo.application(box_id)
+
+
+@pytest.mark.parametrize("spec", [{}, {"source": None}, {"source": {"targetRevision": "2026.11.1"}}, {"source": []}])
+async def test_an_application_that_makes_no_sense_says_so_and_stops_no_other(argo: Argo, spec: Object) -> None:
+    await until(lambda: argo.store.get(NAMESPACE, None, ARGO))
+    argo.store.create({**objects.application("odd", ARGO), "spec": spec})
+    argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
+    await argo.synced(box_id)
+    assert argo.application("odd")["status"]["conditions"][0]["type"] == "ComparisonError"
+
+
+async def test_without_an_automated_policy_a_sync_happens_only_when_asked_for(argo: Argo) -> None:
+    argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
+    await argo.synced(box_id)
+    remotes.git(argo.remote, "update-ref", "-d", "refs/heads/main")  # from now on the test is the only writer
+    made = argo.application(box_id)
+    made["spec"]["syncPolicy"] = {}
+    made["spec"]["source"]["helm"]["valuesObject"]["spec"]["rev"] = 2
+    argo.store.update(made)
+    await until(lambda: argo.application(box_id)["status"]["sync"]["status"] == "OutOfSync")
+    argo.store.update({**argo.application(box_id), "operation": {"sync": {}}})
+    await argo.synced(box_id, 2)
 
 
 async def test_an_empty_render_is_refused_unless_it_is_allowed(argo: Argo) -> None:
