@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,9 +11,7 @@ from controller.domain.customers import Customer
 from controller.domain.drafts import Draft, Email
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.plans import PlanName
-from controller.domain.subscriptions import Subscription
-
-PERIOD = timedelta(days=30)
+from controller.domain.subscriptions import COMPLIMENTARY, COMPLIMENTARY_PERIOD, Subscription
 
 
 class Order(BaseModel):
@@ -49,14 +45,15 @@ async def create(session: AsyncSession, mint: Mint, order: Order, why: Why) -> M
     await session.flush()
     if order.bot_token is not None:
         await vault.put(session, mint.sealer, draft.id, vault.TELEGRAM, drafts.bot_token(order.bot_token))
+    start = clock.now()
     row = Subscription(
-        kind="complimentary",
+        kind=COMPLIMENTARY,
         customer_id=customer.id,
         draft_id=draft.id,
         status="active",
         plan=order.plan.value,
-        period_start=clock.now(),
-        period_end=clock.now() + PERIOD,
+        period_start=start,
+        period_end=start + COMPLIMENTARY_PERIOD,
     )
     session.add(row)
     await session.flush()

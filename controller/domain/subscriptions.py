@@ -6,7 +6,7 @@ Nothing here applies an event: an event says "look again", and what was fetched 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ForeignKey, select
@@ -15,6 +15,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.core import clock, ids
 from controller.core.db import Base
+
+COMPLIMENTARY = "complimentary"
+COMPLIMENTARY_PERIOD = timedelta(days=30)
 
 FAILURES_BEFORE_SUSPENSION = 3
 """Failed attempts on one invoice before a box is paused; Stripe's retry settings must allow as many."""
@@ -92,6 +95,15 @@ async def of_box(session: AsyncSession, box_id: str) -> Subscription | None:
     """The subscription that the box lives on."""
     found: Subscription | None = await session.scalar(select(Subscription).where(Subscription.box_id == box_id))
     return found
+
+
+async def renew_complimentary(session: AsyncSession) -> None:
+    """Every complimentary subscription is in the period that holds now: nobody else renews what nobody pays."""
+    over = (Subscription.kind == COMPLIMENTARY) & (Subscription.period_end <= clock.now())
+    for row in await session.scalars(select(Subscription).where(over).with_for_update(skip_locked=True)):
+        periods = (clock.now() - row.period_end) // COMPLIMENTARY_PERIOD + 1
+        row.period_start = row.period_end + (periods - 1) * COMPLIMENTARY_PERIOD
+        row.period_end = row.period_start + COMPLIMENTARY_PERIOD
 
 
 def store(row: Subscription, facts: Facts, plan: str, *, draft_id: str | None) -> None:

@@ -14,7 +14,7 @@ from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import bells, inbox, lifecycle
+from controller.domain import bells, inbox, lifecycle, subscriptions
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import LifecycleSettings
 
@@ -48,9 +48,10 @@ async def run(
 
 
 async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings) -> None:
-    """Ring for every waiting event, every queued job and every box that lags; end retentions that are over."""
+    """Ring for every waiting event, queued job and lagging box; end retentions and renew what nobody pays."""
     async with database.transaction() as session:
         await lifecycle.end_retention(session, keep)
+        await subscriptions.renew_complimentary(session)
     failpoints.hit("sweeper.retention_ended")
     async with database.transaction() as session:
         events = await inbox.due(session, "stripe")
