@@ -39,7 +39,8 @@ class Sealer:
     def __init__(self, key: str) -> None:
         """``key`` is 32 bytes in URL-safe base64. Raises SealError if it is not."""
         try:
-            raw = base64.urlsafe_b64decode(key)
+            # the lenient decoder would skip a stray character and take what follows the padding
+            raw = base64.b64decode(key, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as exc:
             raise SealError("sealing_key_malformed") from exc
         if len(raw) != _KEY:
