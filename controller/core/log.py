@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -12,10 +13,18 @@ _HIDDEN = ("authorization", "token", "secret", "password", "api_key", "dsn")
 
 
 def _mask(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    for key in event:
-        if any(word in key.lower() for word in _HIDDEN):
-            event[key] = "***"
-    return event
+    return {key: _masked(key, value) for key, value in event.items()}
+
+
+def _masked(name: str, value: object) -> object:
+    """``value`` as it may be logged under ``name``: a copy in which secrets are stars at any depth."""
+    if any(word in name.lower() for word in _HIDDEN):
+        return "***"
+    if isinstance(value, Mapping):
+        return {key: _masked(str(key), item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_masked("", item) for item in value]
+    return value
 
 
 def configure(process: str, *, level: int = logging.INFO) -> None:
