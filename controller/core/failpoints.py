@@ -9,12 +9,16 @@ Refused unless ``APP_ENV=test``; unarmed, a point costs one dictionary look-up.
 from __future__ import annotations
 
 import os
+import re
 import signal
 from functools import cache
 from pathlib import Path
 
 from controller.core.errors import Temporary
 from controller.core.settings import Group, SettingsError
+
+
+_POINT = re.compile(r"([^:,\s]+):(kill|raise)(?::(\d+))?")
 
 
 class FailpointSettings(Group):
@@ -51,8 +55,10 @@ def _armed() -> dict[str, tuple[str, int, Path]]:
         raise SettingsError("failpoints_outside_test", variable="FAILPOINTS")
     armed = {}
     for part in settings.failpoints.split(","):
-        name, action, *times = part.split(":")
-        armed[name] = (action, int(times[0]) if times else 1, settings.failpoint_log)
+        match = _POINT.fullmatch(part)
+        if match is None:
+            raise SettingsError("failpoint_malformed", variable="FAILPOINTS", point=part)
+        armed[match[1]] = (match[2], int(match[3] or 1), settings.failpoint_log)
     return armed
 
 
