@@ -21,7 +21,7 @@ class SettingsError(Permanent):
 class Group(BaseSettings):
     """The base of every group: frozen, one environment variable a field, upper case."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
 
 GroupT = TypeVar("GroupT", bound=Group)
