@@ -72,5 +72,5 @@ class SealingSettings(Group):
 class TokenSettings(Group):
     """The pepper under which tokens are looked up."""
 
-    token_pepper: SecretStr
+    token_pepper: SecretStr = Field(min_length=32)
     """At least 32 characters. Kept out of Redis and Postgres: a dump of either confirms no guess."""
