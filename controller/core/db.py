@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import DateTime, MetaData, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolEmpty
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -50,6 +51,7 @@ class Database:
             async_dsn(settings.postgres_dsn.get_secret_value()),
             pool_size=settings.postgres_pool,
             max_overflow=settings.postgres_pool,
+            pool_timeout=settings.postgres_pool_wait.total_seconds(),
             pool_pre_ping=True,
             connect_args={"timeout": 5, "command_timeout": 30},
         )
@@ -61,31 +63,24 @@ class Database:
 
         Raises DatabaseAway when Postgres is out of reach, dies or asks for a retry (40001, 40P01).
         """
-        try:
+        with _translated():
             async with self._sessions.begin() as session:
                 yield session
-        except (OSError, TimeoutError) as exc:
-            raise DatabaseAway("database_away", reason=foreign(exc)) from exc
-        except DBAPIError as exc:
-            if isinstance(exc, OperationalError) or exc.connection_invalidated or _retryable(exc):
-                raise DatabaseAway("database_away", reason=foreign(exc.orig)) from exc
-            raise
 
     @asynccontextmanager
     async def exclusive(self, name: str) -> AsyncIterator[bool]:
         """Hold the advisory lock ``name`` for the block; the value says whether we got it.
 
-        It is bound to a connection of its own, so a process that dies or is cut off lets go of it.
+        It is bound to a connection of its own, so a process that dies or is cut off lets go of it. Raises
+        DatabaseAway as ``transaction`` does; after a block that lost its connection too, for it ran without the lock.
         """
-        try:
+        with _translated():
             async with self.engine.connect() as connection:
                 held = await _try_lock(connection, name)
                 try:
                     yield held
                 finally:
                     await _unlock(connection, name, held)
-        except (OSError, TimeoutError, OperationalError) as exc:
-            raise DatabaseAway("database_away", reason=foreign(exc)) from exc
 
     async def close(self) -> None:
         """Close every connection."""
@@ -109,6 +104,18 @@ def lock_key(name: str) -> int:
 def async_dsn(dsn: str) -> str:
     """A plain ``postgresql://`` address as SQLAlchemy wants it for asyncpg."""
     return dsn.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError, PoolEmpty) as exc:
+        raise DatabaseAway("database_away", reason=foreign(exc)) from exc
+    except DBAPIError as exc:
+        if isinstance(exc, OperationalError) or exc.connection_invalidated or _retryable(exc):
+            raise DatabaseAway("database_away", reason=foreign(exc.orig)) from exc
+        raise
 
 
 def _retryable(exc: DBAPIError) -> bool:

@@ -6,6 +6,7 @@ has no default: its absence stops the start and names the variable.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
@@ -48,6 +49,9 @@ class DatabaseSettings(Group):
 
     postgres_pool: int = Field(default=5, ge=1)
     """Connections a process keeps. 5: a worker process has 4 threads and a loop of its own."""
+
+    postgres_pool_wait: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
+    """How long to wait for a free connection. 10 s: Stripe gives an answer to an event about as long."""
 
 
 class QueueSettings(Group):
