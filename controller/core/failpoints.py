@@ -17,7 +17,6 @@ from pathlib import Path
 from controller.core.errors import Temporary
 from controller.core.settings import Group, SettingsError
 
-
 _POINT = re.compile(r"([^:,\s]+):(kill|raise)(?::(\d+))?")
 
 
