@@ -12,13 +12,18 @@ import asyncpg
 import pytest
 import redis
 
+from controller.clients.stripe import Stripe, StripeSettings
 from controller.core import ids
 from controller.core.db import Database
 from controller.core.settings import CacheSettings, DatabaseSettings, QueueSettings
 from controller.domain import migrate
+from controller.domain.plans import PLANS
 from controller.sandbox import accounts
 from controller.sandbox.postgres import Postgres
+from controller.sandbox.stripe.app import create_app
 from controller.sandbox.valkey import Valkey
+from tests.proxy.waiting import until
+from tests.sandbox.stripe.serving import serving
 
 TEMPLATE = "openclaw_template"
 
@@ -57,6 +62,19 @@ def queue_server(data: Path, runner: asyncio.Runner) -> Iterator[Valkey]:
     runner.run(server.start())
     yield server
     runner.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def idle_dsn(postgres: Postgres, runner: asyncio.Runner) -> str:
+    """A migrated database for tests after which nothing is stored: they share it."""
+
+    async def make() -> str:
+        admin = await asyncpg.connect(postgres.dsn())
+        await admin.execute(f"CREATE DATABASE idle TEMPLATE {TEMPLATE}")
+        await admin.close()
+        return postgres.dsn("idle")
+
+    return runner.run(make())
 
 
 @pytest.fixture
@@ -103,13 +121,31 @@ def cache(cache_url: str) -> CacheSettings:
     return CacheSettings(cache_redis_url=cache_url)
 
 
+@pytest.fixture(scope="session")
+def shop_url() -> Iterator[str]:
+    """A Stripe stand-in with our prices, for tests that need no account of their own."""
+    with tempfile.TemporaryDirectory() as folder, serving(create_app(Path(folder))) as url:
+        shop = Stripe(
+            StripeSettings(stripe_api_key="sk_test_shop", stripe_webhook_secret="whsec_x", stripe_api_url=url)
+        )
+        asyncio.run(shop.ensure_prices(PLANS))
+        yield url
+
+
 async def _make_template(server: Postgres) -> None:
-    admin = await asyncpg.connect(server.dsn())
+    admin = await until(lambda: _admin(server))
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")
     await admin.close()
     database = Database(DatabaseSettings(postgres_dsn=server.dsn(TEMPLATE)))
     await migrate.upgrade(database)
     await database.close()
+
+
+async def _admin(server: Postgres) -> asyncpg.Connection | None:
+    try:
+        return await asyncpg.connect(server.dsn())
+    except asyncpg.CannotConnectNowError:  # it listens a moment before it accepts
+        return None
 
 
 os.environ.setdefault("APP_ENV", "test")
