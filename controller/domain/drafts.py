@@ -18,8 +18,10 @@ from controller.domain import plans, vault
 from controller.domain.plans import Currency, PlanName
 
 _BOT_TOKEN = re.compile(r"^\d{6,12}:[A-Za-z0-9_-]{30,50}$")
+# \x00: a control character is no white space to a regular expression, and Postgres stores no NUL
+_EMAIL = r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f\x7f]{2,}$"
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
-Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s]+\.[^@\s.]{2,}$")]
+Email = Annotated[str, StringConstraints(max_length=254, pattern=_EMAIL)]
 TelegramUser = Annotated[int, Field(ge=1, lt=2**52)]
 
 
