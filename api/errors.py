@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+import json
+
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 
 from controller.core import log as logs
 from controller.core.errors import CloudError, Refused, Temporary
@@ -18,7 +19,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
 
 
-async def _ours(_: Request, error: Exception) -> JSONResponse:
+async def _ours(_: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return _answer(error.status, error.code, error.facts)
     if isinstance(error, Temporary):
@@ -29,11 +30,13 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     return _answer(500, getattr(error, "code", "internal"), {})
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     fields = {".".join(str(part) for part in fault["loc"][1:]): fault["msg"] for fault in faults}
     return _answer(422, "request_invalid", {"fields": fields})
 
 
-def _answer(status: int, code: str, facts: dict[str, object], headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "facts": facts}}, status, headers)
+def _answer(status: int, code: str, facts: dict[str, object], headers: dict[str, str] | None = None) -> Response:
+    # escaped to ASCII: a name that a caller chose may hold half a surrogate pair, which is no UTF-8
+    body = json.dumps({"error": {"code": code, "facts": facts}})
+    return Response(body, status, headers, media_type="application/json")
