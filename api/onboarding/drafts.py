@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from sqlalchemy import select
 
@@ -16,6 +16,7 @@ from controller.domain.drafts import Answers, Draft
 from controller.domain.subscriptions import Subscription
 
 router = APIRouter(prefix="/onboarding/drafts")
+Sequence = Annotated[int, Query(ge=0, lt=2**31)]
 
 
 class Created(BaseModel):
@@ -54,7 +55,7 @@ async def create(given: Given, answers: Answers) -> Created:
 
 
 @router.get("/{draft_id}")
-async def status(given: Given, draft_id: str, after: int = 0) -> Status:
+async def status(given: Given, draft_id: str, after: Sequence = 0) -> Status:
     """The draft's status and its box's milestones after the sequence ``after``; 404 if there is none."""
     async with given.database.transaction() as session:
         if await session.get(Draft, ids.checked(draft_id)) is None:
