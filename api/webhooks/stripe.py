@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from api.deps import Given
 from controller.core import failpoints
 from controller.core import log as logs
-from controller.core.errors import Invalid
+from controller.core.errors import Refused
 from controller.domain import bells, inbox
 
 log = logs.get(__name__)
@@ -18,12 +18,16 @@ MAX_BYTES = 1_000_000
 router = APIRouter()
 
 
+class EventTooLarge(Refused):
+    """Raised when a body is over ``MAX_BYTES``; Stripe's largest events are far below."""
+
+    status = 413
+
+
 @router.post("/webhooks/stripe", status_code=204)
 async def receive(request: Request, given: Given, stripe_signature: Annotated[str, Header()] = "") -> Response:
     """204 once the event is durably stored, also when it was before; 400 if Stripe did not sign it."""
-    body = await request.body()
-    if len(body) > MAX_BYTES:
-        raise Invalid("event_too_large")
+    body = await _read(request)
     event = given.stripe.verify(body, stripe_signature)
     failpoints.hit("inbox.verified")
     async with given.database.transaction() as session:
@@ -33,3 +37,13 @@ async def receive(request: Request, given: Given, stripe_signature: Annotated[st
     if new:
         await given.bell.ring(bells.EVENT, event.id)
     return Response(status_code=204)
+
+
+async def _read(request: Request) -> bytes:
+    """The raw body, read no further than the limit: whoever sends it is not known yet."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise EventTooLarge("event_too_large")
+    return bytes(body)
