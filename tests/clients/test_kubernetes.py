@@ -1,0 +1,116 @@
+"""The client against the cluster's stand-in: watches end when they must, and a cluster that is gone is one error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controller.clients import kubernetes
+from controller.clients.kubernetes import REFRESH, Cluster, ClusterAway, ClusterSettings
+from controller.core.errors import Permanent
+from controller.sandbox.processes import free_port
+from tests.sandbox.cluster import objects
+from tests.sandbox.cluster.serving import Served, served
+
+ARGO = ("argoproj.io", "v1alpha1", "argocd")
+
+
+def reached(folder: Path, url: str) -> Cluster:
+    """Our client on the API server at ``url``."""
+    made = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {"token": "x"}}],
+        "clusters": [{"name": "k", "cluster": {"server": url}}],
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+    }  # fmt: skip
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(made))
+    return Cluster(ClusterSettings(kubeconfig=file))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path / "objects.sqlite") as held:
+        held.core.create_namespace(objects.namespace("argocd"))
+        yield held
+
+
+@pytest.fixture
+def cluster(server: Served, tmp_path: Path) -> Cluster:
+    return reached(tmp_path, server.url)
+
+
+def add(server: Served, name: str) -> None:
+    server.custom.create_namespaced_custom_object(*ARGO, "applications", objects.application(name, "argocd"))
+
+
+def names(listed: Any) -> list[str]:
+    return [one["metadata"]["name"] for one in listed]
+
+
+def test_a_list_and_the_watch_from_it_miss_nothing(server: Served, cluster: Cluster) -> None:
+    add(server, "one")
+    listed, version = cluster.applications()
+    add(server, "two")
+    server.custom.delete_namespaced_custom_object(*ARGO, "applications", "one")
+    assert (names(listed), names(cluster.changes(version, seconds=0))) == (["one"], ["two"])
+
+
+def test_a_version_that_is_not_kept_ends_the_watch_and_a_new_list_sees_all(server: Served, cluster: Cluster) -> None:
+    add(server, "one")
+    assert names(cluster.changes("999999", seconds=30)) == []
+    assert names(cluster.applications()[0]) == ["one"]
+
+
+def test_a_refresh_asks_with_a_value_that_was_never_used(server: Served, cluster: Cluster) -> None:
+    body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "metadata": {"name": "boxes-a"}, "spec": {}}
+    server.custom.create_namespaced_custom_object(*ARGO, "applicationsets", body)
+    told = set()
+    for _ in range(3):
+        cluster.refresh("boxes-a")
+        found = server.custom.get_namespaced_custom_object(*ARGO, "applicationsets", "boxes-a")
+        told.add(found["metadata"]["annotations"][REFRESH])
+    assert len(told) == 3
+
+
+def test_refreshing_what_is_not_there_needs_a_human(cluster: Cluster) -> None:
+    with pytest.raises(Permanent) as caught:
+        cluster.refresh("boxes-a")
+    assert caught.value.code == "cluster_refused"
+
+
+def test_pods_and_namespaces_are_counted_where_they_are(server: Served, cluster: Cluster) -> None:
+    space = kubernetes.namespace("01k")
+    assert (cluster.pods(space), cluster.has_namespace(space)) == (0, False)
+    server.core.create_namespace(objects.namespace(space))
+    server.core.create_namespaced_pod(space, objects.pod(space=space))
+    assert (cluster.pods(space), cluster.has_namespace(space)) == (1, True)
+    assert not cluster.has_namespace("box-01")
+
+
+def test_a_cluster_that_is_gone_is_one_error_whatever_is_asked(tmp_path: Path) -> None:
+    gone = reached(tmp_path, f"http://127.0.0.1:{free_port()}")
+    asks = [
+        gone.applications, lambda: gone.refresh("boxes-a"), lambda: gone.pods("box-1"),
+        lambda: gone.has_namespace("box-1"), lambda: list(gone.changes("1", seconds=1)),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(ClusterAway):
+            ask()
+
+
+@pytest.mark.parametrize("content", ["", "not: a kubeconfig", "{", "clusters: 7"])
+def test_a_kubeconfig_that_cannot_be_used_needs_a_human(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(content)
+    with pytest.raises(Permanent) as caught:
+        Cluster(ClusterSettings(kubeconfig=file))
+    assert caught.value.code == "kubeconfig_unusable"
+
+
+def test_a_kubeconfig_that_is_not_there_needs_a_human(tmp_path: Path) -> None:
+    with pytest.raises(Permanent):
+        Cluster(ClusterSettings(kubeconfig=tmp_path / "none"))
