@@ -197,7 +197,7 @@ def facts(found: stripe.Subscription, draft_id: str | None) -> Facts:
     return Facts(
         stripe_id=found.id,
         stripe_customer_id=customer.id,
-        email=customer.email or "",
+        email=getattr(customer, "email", None) or "",  # a deleted customer has none
         status=found.status,
         price_key=item.price.lookup_key or item.price.id,
         paid=settled,
