@@ -36,18 +36,18 @@ class Observed:
 
 def read(application: dict[str, Any]) -> Observed:
     """The Application as an observation; missing parts count as not there yet."""
-    status = application.get("status") or {}
-    operation = status.get("operationState") or {}
-    sync = status.get("sync") or {}
-    compared = _values(sync.get("comparedTo") or {})
-    wanted = _values({"source": application["spec"].get("source")})
+    status = _map(application, "status")
+    operation = _map(status, "operationState")
+    sync = _map(status, "sync")
+    rev = _map(_values(_map(sync, "comparedTo")), "spec").get("rev")
+    wanted = _values(_map(application, "spec"))
     return Observed(
         box_id=application["metadata"]["name"],
-        cell=str((wanted.get("cell") or {}).get("name", "")),
-        rev=int((compared.get("spec") or {}).get("rev", 0)),
-        sync=sync.get("status", "Unknown"),
-        health=(status.get("health") or {}).get("status", "Missing"),
-        phase=operation.get("phase", ""),
+        cell=str(_map(wanted, "cell").get("name", "")),
+        rev=rev if isinstance(rev, int) else 0,
+        sync=sync.get("status") or "Unknown",
+        health=_map(status, "health").get("status") or "Missing",
+        phase=operation.get("phase") or "",
         operating="operation" in application,
         resources=len(status.get("resources") or []),
         message=operation.get("message"),
@@ -55,6 +55,10 @@ def read(application: dict[str, Any]) -> Observed:
 
 
 def _values(holder: dict[str, Any]) -> dict[str, Any]:
-    source = holder.get("source") or {}
-    values: dict[str, Any] = (source.get("helm") or {}).get("valuesObject") or {}
-    return values
+    return _map(_map(_map(holder, "source"), "helm"), "valuesObject")
+
+
+def _map(holder: dict[str, Any], name: str) -> dict[str, Any]:
+    # Anybody's Application may stand in the namespace, with values of any form.
+    found = holder.get(name)
+    return found if isinstance(found, dict) else {}
