@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+import yaml
 from kubernetes import client, config, watch
 
 from controller.core import ids
@@ -47,7 +48,7 @@ class Cluster:
                 config.load_kube_config(str(settings.kubeconfig), client_configuration=configuration)
             else:
                 config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException as exc:
+        except (config.ConfigException, yaml.YAMLError, TypeError) as exc:
             raise Permanent("kubeconfig_unusable", reason=foreign(exc)) from exc
         api = client.ApiClient(configuration)
         self._core = client.CoreV1Api(api)
