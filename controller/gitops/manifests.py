@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -18,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from controller.core import ids
-from controller.core.errors import Permanent, foreign
+from controller.core.errors import Invalid, Permanent, foreign
 from controller.domain.plans import PlanName
 from controller.domain.states import Deletion, State
 
@@ -26,7 +27,9 @@ Id = Annotated[str, StringConstraints(pattern=ids.PATTERN)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Release = Annotated[str, StringConstraints(pattern=r"^\d{4}\.\d{1,2}\.\d{1,4}$")]
 Cell = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-Version = Annotated[int, Field(ge=1, le=1_000_000)]
+_CELL = re.compile(r"[a-z][a-z0-9-]{0,30}")
+# Strict: the chart's schema takes no "7" or true for a number either.
+Version = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 
 class ManifestError(Permanent):
@@ -62,13 +65,13 @@ class Connection(_Part):
 class Spec(_Part):
     """What the platform wants; it writes here, only the fields that its job changes."""
 
-    rev: Annotated[int, Field(ge=1, le=10_000_000)]
+    rev: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
     state: State
     deletion: Deletion = Deletion.HELD
     plan: PlanName
     volume_gib: Annotated[int, Field(ge=1, le=1_000)]
     release: Release
-    ring: Annotated[int, Field(ge=0, le=9)]
+    ring: Annotated[int, Field(strict=True, ge=0, le=9)]
     locale: Literal["pt-BR", "en"]
     niche: Slug
     model: Slug
@@ -81,11 +84,11 @@ class Spec(_Part):
 class Overrides(_Part):
     """What ops want beyond the plan, by pull request; the platform never writes here."""
 
-    memory_request_mib: Annotated[int, Field(ge=256, le=65_536)] | None = None
-    memory_limit_mib: Annotated[int, Field(ge=256, le=65_536)] | None = None
-    cpu_request_milli: Annotated[int, Field(ge=50, le=32_000)] | None = None
-    cpu_limit_milli: Annotated[int, Field(ge=50, le=32_000)] | None = None
-    volume_gib: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    memory_request_mib: Annotated[int, Field(strict=True, ge=256, le=65_536)] | None = None
+    memory_limit_mib: Annotated[int, Field(strict=True, ge=256, le=65_536)] | None = None
+    cpu_request_milli: Annotated[int, Field(strict=True, ge=50, le=32_000)] | None = None
+    cpu_limit_milli: Annotated[int, Field(strict=True, ge=50, le=32_000)] | None = None
+    volume_gib: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
 
 
 class Manifest(_Part):
@@ -101,8 +104,10 @@ class Manifest(_Part):
 def path(cell: str, box_id: str) -> str:
     """Where the box's file is: ``cells/<cell>/boxes/<hh>/<id>.yaml``; ``hh`` from SHA-1 of the id.
 
-    Raises Invalid if ``box_id`` is not an id of ours.
+    Raises Invalid if ``box_id`` is not an id of ours or ``cell`` has not the form of a cell's name.
     """
+    if not _CELL.fullmatch(cell):
+        raise Invalid("cell_malformed")
     return f"cells/{cell}/boxes/{shard(box_id)}/{ids.checked(box_id)}.yaml"
 
 
@@ -142,18 +147,25 @@ def change(content: bytes, fields: dict[str, Any]) -> bytes:
     document = _load(content)
     before = _validated(document)
     for dotted, value in fields.items():
-        *parents, leaf = dotted.split(".")
-        target = document["spec"]
-        for name in parents:
-            target = target[name]
-        target[leaf] = _quoted(value)
+        _set(document["spec"], dotted, value)
     return content if _validated(document) == before else _dump(document)
 
 
+def _set(spec: Any, dotted: str, value: Any) -> None:
+    *parents, leaf = dotted.split(".")
+    for name in parents:
+        spec = spec.get(name)
+        if not isinstance(spec, dict):
+            raise ManifestError("manifest_invalid", field=f"spec.{dotted}", reason="no such field")
+    spec[leaf] = _quoted(value)
+
+
 def _load(content: bytes) -> Any:
+    yaml = _yaml()
+    yaml.version = (1, 1)  # as Argo CD reads it: what it takes for a truth or a date, we do not take for a word
     try:
-        return _yaml().load(content)
-    except (YAMLError, UnicodeDecodeError) as exc:
+        return yaml.load(content)
+    except (YAMLError, ValueError, RecursionError) as exc:  # a date or number that cannot be is a bare ValueError
         raise ManifestError("manifest_not_yaml", reason=foreign(exc)) from exc
 
 
