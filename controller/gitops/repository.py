@@ -6,10 +6,12 @@ compare-and-swap on ``main``: whoever is late gets PushRejected, fetches and bui
 
 from __future__ import annotations
 
+import configparser
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -66,6 +68,10 @@ class PushRefused(Permanent):
     """Raised when a hook or a rule of the remote says no."""
 
 
+class NotAPlainFile(Permanent):
+    """Raised when a path that is to be read is a link, a program, a folder or another repository."""
+
+
 class RepositoryBroken(Temporary):
     """Raised when the local clone cannot be read; it is dropped, the next call clones again."""
 
@@ -88,16 +94,27 @@ class Repository:
     def fetch(self) -> str:
         """Bring the clone up to date; the sha of ``main``.
 
-        Raises RemoteAway; Permanent if the remote has no ``main``.
+        Raises RemoteAway, also if the remote has no ``main``; RepositoryBroken if the remote is there and fetching from
+        it fails all the same, as with a lock that a killed process left.
         """
         if not (self._dir / "HEAD").exists():
             self._clone()
         self._unlock()
-        self._git("fetch", "--quiet", "--no-tags", "origin", f"+{MAIN}:{MAIN}")
+        try:
+            self._git("fetch", "--quiet", "--no-tags", "origin", f"+{MAIN}:{MAIN}")
+        except RemoteAway as exc:
+            # Git tells a broken clone and a remote that is away in the same breath: ask the remote alone.
+            remote = ["git", "ls-remote", "--exit-code", "--", self._settings.git_remote, MAIN]
+            _run(git.Git(), remote, self._settings.git_timeout)
+            self._drop()
+            raise RepositoryBroken("git_clone_broken", **exc.facts) from exc
         return self._git("rev-parse", "--verify", MAIN)
 
     def read(self, sha: str, paths: Iterable[str]) -> dict[str, bytes]:
-        """The contents at ``sha`` of those ``paths`` that exist there."""
+        """The contents at ``sha`` of those ``paths`` that exist there.
+
+        Raises NotAPlainFile if one of them is something else.
+        """
         wanted = list(dict.fromkeys(paths))
         listed = self._git("ls-tree", "-z", sha, "--", *wanted) if wanted else ""
         blobs = {}
@@ -105,7 +122,7 @@ class Repository:
             meta, path = entry.split("\t", 1)
             mode, kind, blob = meta.split(" ")
             if kind != "blob" or mode != "100644":
-                raise Permanent("git_not_a_plain_file", path=path, mode=mode)
+                raise NotAPlainFile("git_not_a_plain_file", path=path, mode=mode)
             blobs[path] = blob
         return dict(zip(blobs, self._cat(list(blobs.values())), strict=True))
 
@@ -164,8 +181,9 @@ class Repository:
         with tempfile.TemporaryFile() as names:
             names.write("\n".join(blobs).encode() + b"\n")
             names.seek(0)
-            out = _run_raw(self._repo().git, ["git", "cat-file", "--batch"], self._settings.git_timeout, names)
-        return list(_batched(out))
+            with self._dropped_when_broken():
+                out = _run_raw(self._repo().git, ["git", "cat-file", "--batch"], self._settings.git_timeout, names)
+                return list(_batched(out))
 
     def _write_stream(self, out: IO[bytes], tip: str, commits: Sequence[Commit]) -> None:
         when = int(clock.now().timestamp())
@@ -183,12 +201,23 @@ class Repository:
     def _repo(self) -> git.Repo:
         try:
             return git.Repo(self._dir)
-        except (git.InvalidGitRepositoryError, git.NoSuchPathError) as exc:
-            shutil.rmtree(self._dir, ignore_errors=True)
+        except (git.InvalidGitRepositoryError, git.NoSuchPathError, configparser.Error) as exc:
             raise RepositoryBroken("git_clone_broken") from exc
 
     def _git(self, *arguments: str, istream: BinaryIO | None = None) -> str:
-        return _run(self._repo().git, ["git", *arguments], self._settings.git_timeout, istream)
+        with self._dropped_when_broken():
+            return _run(self._repo().git, ["git", *arguments], self._settings.git_timeout, istream)
+
+    @contextmanager
+    def _dropped_when_broken(self) -> Iterator[None]:
+        try:
+            yield
+        except RepositoryBroken:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        shutil.rmtree(self._dir, ignore_errors=True)
 
 
 def _run(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None = None) -> str:
@@ -216,7 +245,10 @@ def _batched(out: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(out):
         end = out.index(b"\n", at)
-        size = int(out[at:end].split(b" ")[2])
+        told = out[at:end].split(b" ")
+        if len(told) != 3:  # `<sha> missing`
+            raise RepositoryBroken("git_object_missing")
+        size = int(told[2])
         yield out[end + 1 : end + 1 + size]
         at = end + 1 + size + 1
 
@@ -227,7 +259,7 @@ def _classified(verb: str, text: str) -> Temporary | Permanent:
         return PushRefused("git_push_refused", reason=reason)
     if verb == "push" and any(sign in text for sign in _REJECTED):
         return PushRejected("git_push_rejected", reason=reason)
-    if verb in {"push", "fetch", "clone"}:
+    if verb in {"push", "fetch", "clone", "ls-remote"}:
         return RemoteAway("git_remote_away", retry_after=timedelta(seconds=5), reason=reason)
     return RepositoryBroken("git_command_failed", verb=verb, reason=reason)
 
