@@ -17,7 +17,7 @@ from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent
 from controller.gitops import manifests
 from controller.gitops.manifests import ManifestError
-from controller.gitops.repository import Commit, PushRejected, Repository
+from controller.gitops.repository import Commit, NotAPlainFile, PushRefused, PushRejected, Repository
 
 log = logs.get(__name__)
 
@@ -62,9 +62,9 @@ class Outcome:
 
 
 def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
-    """Land the intents on ``main``, in order; an intent that is not valid is refused alone.
+    """Land the intents on ``main``, in order; one that is not valid, or that the remote says no to, is refused alone.
 
-    Raises RemoteAway, PushRefused or (after ``TRIES`` lost races) PushRejected: nothing of the batch is known to
+    Raises RemoteAway or (after ``TRIES`` lost races) PushRejected: nothing of the batch is known to
     have landed then, and calling again is safe.
     """
     for attempt in range(TRIES):
@@ -82,6 +82,8 @@ def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
             log.info("gitops.push_rejected", attempt=attempt + 1, jobs=len(built))
             time.sleep(random.uniform(0, min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)))  # noqa: S311, only a wait
             continue
+        except PushRefused as error:
+            return _bisected(repository, built, outcome, error)
         outcome.pushed_at = clock.now()
         failpoints.hit("gitops.after_push")
         return outcome
@@ -112,10 +114,28 @@ def _already_there(repository: Repository, intents: Sequence[Intent], tip: str) 
     return {job_id: sha for job_id, sha in found.items() if job_id in wanted}
 
 
+def _bisected(repository: Repository, built: Sequence[Intent], outcome: Outcome, error: PushRefused) -> Outcome:
+    """The outcome of a batch that the remote refused: each half by itself, down to the job that is to blame."""
+    for intent in built:
+        del outcome.landed[intent.job_id]
+    if len(built) == 1:
+        outcome.refused[built[0].job_id] = error
+        return outcome
+    middle = len(built) // 2
+    for half in (built[:middle], built[middle:]):
+        done = write(repository, half)
+        outcome.landed.update(done.landed)
+        outcome.refused.update(done.refused)
+        outcome.built_at, outcome.pushed_at = done.built_at, done.pushed_at
+    return outcome
+
+
 def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> list[Intent]:
-    files = repository.read(tip, [intent.path for intent in intents])
+    files = _read(repository, tip, intents, outcome)
     built, commits = [], []
     for intent in intents:
+        if intent.job_id in outcome.refused:
+            continue
         try:
             content = apply(intent, files.get(intent.path))
         except (ManifestError, RevBehind) as error:
@@ -128,6 +148,19 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
         shas = repository.chain(tip, commits)
         outcome.landed.update({intent.job_id: sha for intent, sha in zip(built, shas, strict=True)})
     return built
+
+
+def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> dict[str, bytes]:
+    try:
+        return repository.read(tip, [intent.path for intent in intents])
+    except NotAPlainFile:
+        files = {}
+        for intent in intents:
+            try:
+                files.update(repository.read(tip, [intent.path]))
+            except NotAPlainFile as error:
+                outcome.refused[intent.job_id] = error
+        return files
 
 
 def apply(intent: Intent, content: bytes | None) -> bytes:

@@ -1,0 +1,141 @@
+"""Batches under bad luck: two writers, lost replies, hooks and files of the wrong kind harm only whom they must."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+from controller.core.errors import Permanent
+from controller.gitops import commits, manifests
+from controller.gitops.commits import Intent, Outcome
+from controller.gitops.repository import GitSettings, PushRefused, RemoteAway, Repository
+from tests.gitops import remotes
+from tests.gitops.test_commits import follow, job_ids, provision
+
+
+def another(remote: Path, folder: Path) -> Repository:
+    """A second process's repository on the same remote."""
+    return Repository(GitSettings(git_remote=str(remote), git_clone_dir=folder / "another.git"))
+
+
+class Deaf(Repository):
+    """A repository whose first push arrives and whose answer is lost."""
+
+    heard = False
+
+    def push(self, sha: str) -> None:
+        super().push(sha)
+        if not self.heard:
+            self.heard = True
+            raise RemoteAway("git_remote_away")
+
+
+def test_an_empty_batch_makes_no_commit(repository: Repository, remote: Path) -> None:
+    outcome = commits.write(repository, [])
+    assert (outcome.landed, outcome.refused, job_ids(remote)) == ({}, {}, [])
+
+
+def test_fifty_jobs_in_one_push_are_fifty_chained_commits_with_their_trailers(
+    repository: Repository, remote: Path
+) -> None:
+    tip = repository.fetch()
+    batch = [provision(tip, cause=f"evt_{number}") for number in range(50)]
+    outcome = commits.write(repository, batch)
+    assert remotes.git(remote, "rev-list", "--reverse", f"{tip}..main").split() == list(outcome.landed.values())
+    keys = ("Job-Id", "Box", "Customer", "Action", "Actor", "Stripe-Event")
+    form = "%x2C".join(f"%(trailers:key={key},valueonly,separator=)" for key in keys)
+    told = remotes.git(remote, "log", "--reverse", f"--format={form}", f"{tip}..main").splitlines()
+    assert told == [f"{i.job_id},{i.box_id},{i.customer_id},provision,stripe,{i.cause}" for i in batch]
+
+
+def test_two_writers_at_once_land_every_job_once(repository: Repository, remote: Path, tmp_path: Path) -> None:
+    tip = repository.fetch()
+    second = another(remote, tmp_path)
+    batches = {repository: [[provision(tip)] for _ in range(6)], second: [[provision(tip)] for _ in range(6)]}
+    threads = [threading.Thread(target=write_all, args=pair) for pair in batches.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(job_ids(remote)) == sorted(one.job_id for made in batches.values() for (one,) in made)
+    assert remotes.git(remote, "rev-list", "--merges", "--count", "main") == "0"
+
+
+def test_a_job_of_two_writers_lands_once(repository: Repository, remote: Path, tmp_path: Path) -> None:
+    intent = provision(repository.fetch())
+    first = commits.write(repository, [intent])
+    assert commits.write(another(remote, tmp_path), [intent]).landed == first.landed
+    assert job_ids(remote) == [intent.job_id]
+
+
+def test_a_push_whose_reply_was_lost_is_recognised(remote: Path, tmp_path: Path) -> None:
+    deaf = Deaf(GitSettings(git_remote=str(remote), git_clone_dir=tmp_path / "deaf.git"))
+    batch = [provision(deaf.fetch()) for _ in range(3)]
+    try:
+        commits.write(deaf, batch)
+    except RemoteAway:
+        remotes.commit(remote, {"ops.md": b"1"}, "ops were here")
+    outcome = commits.write(deaf, batch)
+    assert job_ids(remote) == [intent.job_id for intent in batch]
+    assert sorted(outcome.landed) == sorted(job_ids(remote))
+
+
+def test_what_ops_changed_meanwhile_stays(repository: Repository, remote: Path, tmp_path: Path) -> None:
+    first = provision(repository.fetch())
+    commits.write(repository, [first])
+    other = another(remote, tmp_path)
+    content = other.read(other.fetch(), [first.path])[first.path]
+    remotes.commit(remote, {first.path: content.replace(b"overrides: {}", b"overrides: {volume_gib: 30}")}, "bigger")
+    commits.write(repository, [follow(first, "suspend", 2, first.base_sha, state="suspended")])
+    read = manifests.read(repository.read(repository.fetch(), [first.path])[first.path])
+    assert (read.spec.state, read.overrides.volume_gib) == ("suspended", 30)
+
+
+def test_a_job_that_a_hook_refuses_blocks_no_other(repository: Repository, remote: Path) -> None:
+    batch = [provision(repository.fetch()) for _ in range(7)]
+    remotes.refuse_pushes_touching(remote, batch[3].box_id)
+    outcome = commits.write(repository, batch)
+    good = [intent.job_id for intent in batch if intent is not batch[3]]
+    assert (list(outcome.landed), job_ids(remote)) == (good, good)
+    assert refusals(outcome) == {batch[3].job_id: PushRefused}
+
+
+def test_when_a_hook_refuses_everything_every_job_is_told(repository: Repository, remote: Path) -> None:
+    batch = [provision(repository.fetch()) for _ in range(3)]
+    remotes.refuse_pushes_touching(remote, "Box")
+    outcome = commits.write(repository, batch)
+    assert (outcome.landed, len(outcome.refused), job_ids(remote)) == ({}, 3, [])
+
+
+def test_a_box_whose_file_is_a_link_blocks_no_other(repository: Repository, remote: Path) -> None:
+    bad, good = provision(repository.fetch()), provision(repository.fetch())
+    link(remote, bad.path)
+    outcome = commits.write(repository, [bad, good])
+    assert (list(outcome.landed), list(outcome.refused)) == ([good.job_id], [bad.job_id])
+    assert isinstance(outcome.refused[bad.job_id], Permanent)
+
+
+def test_a_box_whose_file_is_no_yaml_blocks_no_other(repository: Repository, remote: Path) -> None:
+    bad, good = provision(repository.fetch()), provision(repository.fetch())
+    remotes.commit(remote, {bad.path: b"rev: 2026-13-45"}, "ops slipped")
+    outcome = commits.write(repository, [bad, good])
+    assert (list(outcome.landed), list(outcome.refused)) == ([good.job_id], [bad.job_id])
+
+
+def write_all(repository: Repository, batches: list[list[Intent]]) -> None:
+    for batch in batches:
+        commits.write(repository, batch)
+
+
+def refusals(outcome: Outcome) -> dict[str, type[Exception]]:
+    return {job_id: type(error) for job_id, error in outcome.refused.items()}
+
+
+def link(remote: Path, path: str) -> None:
+    """Commit a symbolic link at ``path``."""
+    head = (
+        "commit refs/heads/main\ncommitter ops <ops@example.com> 1790000000 +0000\ndata 1\nx\nfrom refs/heads/main^0\n"
+    )
+    stream = f"{head}M 120000 inline {path}\ndata 6\n/etc/x\n"
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input=stream.encode(), check=True)
