@@ -134,6 +134,7 @@ def shop_url() -> Iterator[str]:
 
 async def _make_template(server: Postgres) -> None:
     admin = await until(lambda: _admin(server))
+    assert admin is not None
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")
     await admin.close()
     database = Database(DatabaseSettings(postgres_dsn=server.dsn(TEMPLATE)))

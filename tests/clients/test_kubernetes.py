@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def test_pods_and_namespaces_are_counted_where_they_are(server: Served, cluster:
 
 def test_a_cluster_that_is_gone_is_one_error_whatever_is_asked(tmp_path: Path) -> None:
     gone = reached(tmp_path, f"http://127.0.0.1:{free_port()}")
-    asks = [
+    asks: list[Callable[[], object]] = [
         gone.applications, lambda: gone.refresh("boxes-a"), lambda: gone.pods("box-1"),
         lambda: gone.has_namespace("box-1"), lambda: list(gone.changes("1", seconds=1)),
     ]  # fmt: skip

@@ -57,7 +57,7 @@ def test_a_loaded_secret_prints_stars_and_cannot_be_changed(monkeypatch: pytest.
     loaded = load(TokenSettings)
     assert "p" * 32 not in f"{loaded!r} {loaded}"
     with pytest.raises(ValidationError):
-        loaded.token_pepper = SecretStr("other")
+        loaded.token_pepper = SecretStr("other")  # type: ignore[misc]
 
 
 def test_a_pepper_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,10 +53,14 @@ def scramble_config(clone: Path) -> None:
     (clone / "config").write_text("[core\n")
 
 
+def scramble_head(clone: Path) -> None:
+    (clone / "HEAD").write_text("garbage")
+
+
 Harm = Callable[[Path], None]
 HARMS: list[Harm] = [
     truncate_packs, drop_objects, point_main_nowhere, leave_a_lock, empty_config, scramble_config,
-    lambda clone: (clone / "HEAD").write_text("garbage"), lambda clone: (clone / "HEAD").unlink(),
+    scramble_head, lambda clone: (clone / "HEAD").unlink(),
 ]  # fmt: skip
 
 

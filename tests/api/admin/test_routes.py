@@ -1,0 +1,107 @@
+"""Ops' verbs raise a job when something changes and none when nothing does; wrong orders are named at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from controller.core import ids
+from controller.core.errors import Permanent
+from controller.domain import jobs
+from controller.domain.customers import Customer
+from controller.domain.jobs import Job
+from tests import factories
+from tests.api.house import House, code
+
+
+async def verbs(house: House, box_id: str) -> list[str]:
+    async with house.database.transaction() as session:
+        return [job.verb for job in await session.scalars(select(Job).where(Job.box_id == box_id).order_by(Job.rev))]
+
+
+async def act(house: House, box_id: str, verb: str, **ask: Any) -> Any:
+    return (await house.admin("POST", f"/admin/boxes/{box_id}/{verb}", json=ask)).json()
+
+
+@pytest.mark.parametrize(
+    ("verb", "ask", "raised"),
+    [("suspend", {}, "suspend"), ("destroy", {}, "destroy"), ("resize", {"plan": "team"}, "resize")],
+)
+async def test_a_verb_twice_raises_one_job(house: House, verb: str, ask: dict[str, str], raised: str) -> None:
+    held = await house.box()
+    first, second = await act(house, held.id, verb, **ask), await act(house, held.id, verb, **ask)
+    assert (bool(first["job_id"]), second["job_id"]) == (True, None)
+    assert await verbs(house, held.id) == ["provision", raised]
+
+
+async def test_reactivating_lifts_a_suspension_once(house: House) -> None:
+    held = await house.box()
+    assert (await act(house, held.id, "reactivate"))["job_id"] is None
+    for verb in ("suspend", "reactivate", "reactivate"):
+        await act(house, held.id, verb)
+    assert await verbs(house, held.id) == ["provision", "suspend", "reactivate"]
+
+
+@pytest.mark.parametrize("verb", ["suspend", "resize"])
+async def test_a_condemned_box_takes_no_other_verb(house: House, verb: str) -> None:
+    held = await house.box()
+    await act(house, held.id, "destroy")
+    assert (await act(house, held.id, verb, plan="team"))["error"]["code"] == "box_ended"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("boxes/x/suspend", 422), (f"boxes/{ids.new()}/suspend", 404), (f"boxes/{ids.new()}/explode", 422),
+     (f"jobs/{ids.new()}/retry", 404), ("jobs/%00/retry", 422)],
+)  # fmt: skip
+async def test_what_is_not_there_or_no_id_is_told(idle: House, path: str, status: int) -> None:
+    assert (await idle.admin("POST", f"/admin/{path}")).status_code == status
+
+
+async def test_only_a_failed_job_can_be_retried(house: House) -> None:
+    held = await house.box()
+    async with house.database.transaction() as session:
+        (job,) = await session.scalars(select(Job).where(Job.box_id == held.id))
+    refused = await house.admin("POST", f"/admin/jobs/{job.id}/retry")
+    assert (refused.status_code, code(refused)) == (409, "job_not_failed")
+    async with house.database.transaction() as session:
+        jobs.failed(await session.get_one(Job, job.id), Permanent("x"))
+    assert [(await house.admin("POST", f"/admin/jobs/{job.id}/retry")).status_code for _ in range(2)] == [202, 409]
+
+
+async def test_a_job_is_listed_by_box_and_by_state(house: House) -> None:
+    held, other = await house.box(), await house.box()
+    mine = (await house.admin("GET", "/admin/jobs", params={"box_id": held.id})).json()
+    failed = (await house.admin("GET", "/admin/jobs", params={"state": "failed"})).json()
+    assert ([job["box_id"] for job in mine], failed) == ([held.id], [])
+    assert {job["box_id"] for job in (await house.admin("GET", "/admin/jobs")).json()} == {held.id, other.id}
+
+
+async def test_a_new_customer_has_a_box_and_tokens_that_open_their_doors(house: House) -> None:
+    made = (await house.admin("POST", "/admin/customers", json={})).json()
+    await house.released(made["box_id"])
+    bearer = {"authorization": f"Bearer {made['agent_token']}"}
+    told = (await house.http.get("/internal/agent/profile", headers=bearer)).json()
+    assert (told["proxy_token"], told["telegram"]) == (made["proxy_token"], None)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ({"niche": "casino"}, "niche_unknown"), ({"bot_token": "x"}, "bot_token_malformed"),
+        ({"plan": "starter", "telegram_users": [1, 2]}, "telegram_users_over_plan"),
+        ({"locale": "xx"}, "request_invalid"), ({"niche": "../x"}, "request_invalid"),
+        ({"plan": "golden"}, "request_invalid"),
+        ({"agent_name": "a\0"}, "request_invalid"), ({"agent_name": " "}, "request_invalid"),
+        ({"telegram_users": [-1]}, "request_invalid"), ({"telegram_users": [10**30]}, "request_invalid"),
+        ({"email": "x"}, "request_invalid"), ({"customer_id": "x"}, "request_invalid"),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_wrong_order_is_named_and_makes_nobody(idle: House, order: dict[str, Any], expected: str) -> None:
+    answer = await idle.admin("POST", "/admin/customers", json=order)
+    assert code(answer) == expected
+    assert await idle.count(Customer) == 0
+    assert factories.BOT_TOKEN not in answer.text

@@ -1,0 +1,78 @@
+"""A running box gets its own profile once its commit is pushed, and says when it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import select
+
+from controller.domain import boxes, lifecycle
+from controller.domain.progress import ProgressEvent
+from tests import factories
+from tests.api.house import WHY, House, bearer, code
+
+PROFILE = "/internal/agent/profile"
+
+
+async def test_a_profile_is_not_there_before_its_commit(house: House) -> None:
+    held = await house.box()
+    answer = await house.http.get(PROFILE, headers=bearer(held.agent), params={"wait": 0})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_a_released_profile_carries_all_that_the_box_needs(house: House) -> None:
+    held = await house.box()
+    await house.released(held.id)
+    told = (await house.http.get(PROFILE, headers=bearer(held.agent))).json()
+    assert (told["version"], told["proxy_token"]) == (1, held.proxy)
+    assert told["telegram"] == {"bot_token": factories.BOT_TOKEN, "users": [7001]}
+
+
+async def test_a_poll_that_waits_is_answered_when_the_profile_is_released(house: House) -> None:
+    held = await house.box()
+    asking = asyncio.create_task(house.http.get(PROFILE, headers=bearer(held.agent), params={"wait": 20}))
+    await house.released(held.id)
+    assert (await asking).status_code == 200
+
+
+async def test_a_profile_that_the_box_has_already_is_not_sent_again(house: House) -> None:
+    held = await house.box()
+    await house.released(held.id)
+    assert (await house.http.get(PROFILE, headers=bearer(held.agent), params={"after": 1})).status_code == 204
+
+
+@pytest.mark.parametrize("query", [{"after": -1}, {"after": "x"}, {"wait": 31}, {"wait": -1}, {"wait": "nan"}])
+async def test_a_poll_that_makes_no_sense_is_refused(house: House, query: dict[str, str]) -> None:
+    held = await house.box()
+    answer = await house.http.get(PROFILE, headers=bearer(held.agent), params=query)
+    assert (answer.status_code, code(answer)) == (422, "request_invalid")
+
+
+async def test_a_revoked_or_crossed_token_opens_nothing(house: House) -> None:
+    held, other = await house.box(), await house.box()
+    async with house.database.transaction() as session:
+        await lifecycle.condemn(session, await boxes.get(session, held.id, lock=True), WHY)
+    crossed = other.agent.replace(other.id, held.id)
+    for token in (held.agent, held.proxy, other.proxy, crossed, other.agent + "x"):
+        answer = await house.http.get(PROFILE, headers=bearer(token))
+        assert (answer.status_code, code(answer)) == (401, "token_refused")
+
+
+async def test_a_ready_report_is_kept_with_what_it_said(house: House) -> None:
+    held = await house.box()
+    report = {"profile": 1, "gateway": "2026.11.1"}
+    answer = await house.http.post("/internal/agent/ready", json=report, headers=bearer(held.agent))
+    async with house.database.transaction() as session:
+        (event,) = await session.scalars(select(ProgressEvent).where(ProgressEvent.name == "ready"))
+        assert (await boxes.get(session, held.id)).ready_at is not None
+    assert (answer.status_code, event.facts) == (204, report)
+
+
+@pytest.mark.parametrize(
+    "report", [{}, {"profile": 0, "gateway": "x"}, {"profile": 1, "gateway": "x" * 41}, {"profile": 1, "gateway": "\0"}]
+)
+async def test_a_report_that_makes_no_sense_is_refused(house: House, report: dict[str, object]) -> None:
+    held = await house.box()
+    answer = await house.http.post("/internal/agent/ready", json=report, headers=bearer(held.agent))
+    assert (answer.status_code, code(answer)) == (422, "request_invalid")
