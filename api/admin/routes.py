@@ -62,7 +62,7 @@ async def act(given: Given, who: Admin, box_id: str, verb: BoxVerb, ask: Ask | N
 async def create(given: Given, who: Admin, order: Order) -> mint.Minted:
     """A customer with a complimentary subscription, a box and its tokens; the only answer that shows them."""
     async with given.database.transaction() as session:
-        made = await mint.create(session, given.mint, order, Why(who, ids.new()))
+        made = await mint.create(session, given.mint, order, Why(who, ids.new()), niches=given.niches)
     await given.bell.ring(bells.COMMITS)
     return made
 
@@ -83,7 +83,7 @@ async def listed(
     """The newest jobs, at most 200, of one box or in one state if asked."""
     query = select(Job).order_by(Job.created_at.desc()).limit(PAGE)
     if box_id is not None:
-        query = query.where(Job.box_id == box_id)
+        query = query.where(Job.box_id == ids.checked(box_id))
     if state is not None:
         query = query.where(Job.state == state)
     async with given.database.transaction() as session:
@@ -94,7 +94,7 @@ async def listed(
 async def retry(given: Given, _: Admin, job_id: str) -> dict[str, str]:
     """Queue a failed job again; 409 if it has not failed."""
     async with given.database.transaction() as session:
-        job = await session.get(Job, job_id, with_for_update=True)
+        job = await session.get(Job, ids.checked(job_id), with_for_update=True)
         if job is None:
             raise NotFound("job_unknown")
         if job.state != JobState.FAILED:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,8 +21,19 @@ from controller.domain.plans import Currency, PlanName
 _BOT_TOKEN = re.compile(r"^\d{6,12}:[A-Za-z0-9_-]{30,50}$")
 # \x00: a control character is no white space to a regular expression, and Postgres stores no NUL
 _EMAIL = r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f\x7f]{2,}$"
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+
+
+def one_line(value: str) -> str:
+    """``value`` if it has no control characters; ValueError, as pydantic wants it, otherwise."""
+    if not value.isprintable():
+        raise ValueError("control characters are not allowed")
+    return value
+
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(one_line)]
 Email = Annotated[str, StringConstraints(max_length=254, pattern=_EMAIL)]
+Niche = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Locale = Literal["pt-BR", "en"]
 TelegramUser = Annotated[int, Field(ge=1, lt=2**52)]
 
 
@@ -30,9 +42,9 @@ class Answers(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    niche: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+    niche: Niche
     agent_name: Name
-    locale: Literal["pt-BR", "en"] = "pt-BR"
+    locale: Locale = "pt-BR"
     bot_token: str = Field(repr=False)
     telegram_users: Annotated[list[TelegramUser], Field(min_length=1, max_length=50)]
     plan: PlanName
@@ -46,13 +58,6 @@ class Answers(BaseModel):
             return bot_token(value)
         except Invalid as exc:
             raise ValueError("not a Telegram bot token") from exc
-
-    @field_validator("agent_name")
-    @classmethod
-    def _one_line(cls, value: str) -> str:
-        if not value.isprintable():
-            raise ValueError("control characters are not allowed")
-        return value
 
 
 class Draft(Base):
@@ -82,17 +87,26 @@ def bot_token(value: str) -> str:
     return value.strip()
 
 
-async def create(session: AsyncSession, sealer: Sealer, answers: Answers, *, niches: frozenset[str]) -> Draft:
-    """Store a new draft and seal its bot token.
+def checked_users(niche: str, plan: PlanName, users: Sequence[int], *, niches: frozenset[str]) -> list[int]:
+    """``users``, each once, if we sell the niche and the plan has room for them.
 
     Raises Invalid for a niche that we do not offer, LimitReached for more Telegram users than the plan has.
     """
-    if answers.niche not in niches:
-        raise Invalid("niche_unknown", niche=answers.niche, known=sorted(niches))
-    allowed = plans.get(answers.plan).telegram_users
-    users = list(dict.fromkeys(answers.telegram_users))
-    if len(users) > allowed:
-        raise LimitReached("telegram_users_over_plan", allowed=allowed, asked=len(users))
+    if niche not in niches:
+        raise Invalid("niche_unknown", niche=niche, known=sorted(niches))
+    allowed = plans.get(plan).telegram_users
+    once = list(dict.fromkeys(users))
+    if len(once) > allowed:
+        raise LimitReached("telegram_users_over_plan", allowed=allowed, asked=len(once))
+    return once
+
+
+async def create(session: AsyncSession, sealer: Sealer, answers: Answers, *, niches: frozenset[str]) -> Draft:
+    """Store a new draft and seal its bot token.
+
+    Raises as ``checked_users`` does.
+    """
+    users = checked_users(answers.niche, answers.plan, answers.telegram_users, niches=niches)
     draft = Draft(telegram_users=users, **answers.model_dump(exclude={"bot_token", "telegram_users"}))
     session.add(draft)
     await session.flush()

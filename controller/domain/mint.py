@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
 from controller.domain import boxes, drafts, lifecycle, vault
 from controller.domain.customers import Customer
-from controller.domain.drafts import Draft, Email
+from controller.domain.drafts import Draft, Email, Locale, Name, Niche, TelegramUser
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.plans import PlanName
 from controller.domain.subscriptions import COMPLIMENTARY, COMPLIMENTARY_PERIOD, Subscription
@@ -21,11 +23,11 @@ class Order(BaseModel):
 
     email: Email = "ops@openclaw.cloud"
     plan: PlanName = PlanName.PRO
-    niche: str = "general"
-    agent_name: str = "Claw"
-    locale: str = "en"
-    telegram_users: list[int] = []
-    bot_token: str | None = None
+    niche: Niche = "general"
+    agent_name: Name = "Claw"
+    locale: Locale = "en"
+    telegram_users: Annotated[list[TelegramUser], Field(max_length=50)] = []
+    bot_token: str | None = Field(default=None, repr=False)
 
 
 class Minted(BaseModel):
@@ -37,10 +39,14 @@ class Minted(BaseModel):
     agent_token: str
 
 
-async def create(session: AsyncSession, mint: Mint, order: Order, why: Why) -> Minted:
-    """A customer, a subscription that never asks for money, a box and the job to commit it."""
+async def create(session: AsyncSession, mint: Mint, order: Order, why: Why, *, niches: frozenset[str]) -> Minted:
+    """A customer, a subscription that never asks for money, a box and the job to commit it.
+
+    Raises what a draft with the same answers would: an order that no chart can render makes nobody.
+    """
+    users = drafts.checked_users(order.niche, order.plan, order.telegram_users, niches=niches)
     customer = Customer(email=order.email, locale=order.locale)
-    draft = Draft(currency="usd", **order.model_dump(exclude={"bot_token"}))
+    draft = Draft(currency="usd", telegram_users=users, **order.model_dump(exclude={"bot_token", "telegram_users"}))
     session.add_all([customer, draft])
     await session.flush()
     if order.bot_token is not None:
