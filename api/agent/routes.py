@@ -24,7 +24,7 @@ class Ready(BaseModel):
     """The gateway's report."""
 
     profile: int = Field(ge=1)
-    gateway: str = Field(max_length=40)
+    gateway: str = Field(max_length=40, pattern=r"^[\x20-\x7e]*$")
 
 
 @router.get("/profile")
