@@ -107,7 +107,7 @@ class Repository:
             remote = ["git", "ls-remote", "--exit-code", "--", self._settings.git_remote, MAIN]
             _run(git.Git(), remote, self._settings.git_timeout)
             self._drop()
-            raise RepositoryBroken("git_clone_broken", **exc.facts) from exc
+            raise RepositoryBroken("git_clone_broken", reason=exc.facts.get("reason")) from exc
         return self._git("rev-parse", "--verify", MAIN)
 
     def read(self, sha: str, paths: Iterable[str]) -> dict[str, bytes]:
