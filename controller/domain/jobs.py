@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, select
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -93,11 +93,13 @@ async def claim(session: AsyncSession, limit: int = 50) -> list[Job]:
     A job whose box has an older one still queued waits with it, so no rev overtakes another.
     """
     waiting = select(Job.box_id).where(Job.state == JobState.QUEUED, Job.next_attempt_at > clock.now())
+    # By the box's oldest, not by each job's own time: the clocks of two processes may differ.
+    oldest = func.min(Job.created_at).over(partition_by=Job.box_id)
     query = (
         select(Job)
         .where(Job.state == JobState.QUEUED, Job.next_attempt_at <= clock.now())
         .where(Job.box_id.not_in(waiting))
-        .order_by(Job.created_at, Job.rev)
+        .order_by(oldest, Job.box_id, Job.rev)
         .limit(limit)
     )
     return list(await session.scalars(query))
