@@ -20,7 +20,7 @@ async def test_a_complimentary_subscription_is_in_the_period_that_holds_now(
     database: Database, later: float, periods: int
 ) -> None:
     async with database.transaction() as session:
-        made = await mint.create(session, factories.mint(), Order(), Why("admin"))
+        made = await mint.create(session, factories.mint(), Order(), Why("admin"), niches=factories.NICHES)
         row = await subscriptions.of_box(session, made.box_id)
         assert row is not None
         start = row.period_start
