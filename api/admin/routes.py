@@ -136,6 +136,7 @@ def _job(job: Job) -> dict[str, Any]:
         "cause": job.cause,
         "attempts": job.attempts,
         "error": job.error,
+        "stuck": jobs.is_stuck(job),
         "commit_sha": job.commit_sha,
         "created_at": job.created_at,
         "committed_at": job.committed_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, select
@@ -12,10 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.core import clock
 from controller.core.db import Base
-from controller.core.errors import CloudError, Permanent
-
-MAX_ATTEMPTS = 12
-"""With the back-off below an event is tried for about half an hour, then set aside for a human."""
+from controller.core.errors import CloudError
+from controller.domain import attempts
 
 
 class InboxEvent(Base):
@@ -46,7 +44,7 @@ async def put(session: AsyncSession, source: str, event_id: str, kind: str, payl
             source=source,
             event_id=event_id,
             kind=kind,
-            payload=payload,
+            payload=_storable(payload),
             received_at=clock.now(),
             attempts=0,
             next_attempt_at=clock.now(),
@@ -88,15 +86,21 @@ def done(event: InboxEvent) -> None:
 
 
 def failed(event: InboxEvent, error: CloudError) -> None:
-    """Count a failed attempt: schedule the next, or set the event aside after the last or a permanent error."""
+    """Count a failed attempt: schedule the next, or set the event aside for a human."""
     event.attempts += 1
     event.error = str(error)
-    if isinstance(error, Permanent) or event.attempts >= MAX_ATTEMPTS:
+    if attempts.used_up(error, event.attempts):
         event.set_aside_at = clock.now()
     else:
-        event.next_attempt_at = clock.now() + backoff(event.attempts)
+        event.next_attempt_at = clock.now() + attempts.backoff(event.attempts)
 
 
-def backoff(attempts: int) -> timedelta:
-    """The wait after the ``attempts``-th failure: 1 s doubling, at most 5 min."""
-    return timedelta(seconds=min(2 ** (attempts - 1), 300))
+def _storable(value: Any) -> Any:
+    """``value`` as ``jsonb`` can hold it: no NUL and no half of a surrogate pair in any text."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value

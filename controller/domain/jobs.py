@@ -16,14 +16,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.core import clock, ids
 from controller.core.db import Base
-from controller.core.errors import CloudError, Permanent
-from controller.domain.inbox import backoff
-
-MAX_ATTEMPTS = 60
-"""At the back-off's cap of 5 minutes a job waits out a Git remote that is away for hours."""
+from controller.core.errors import CloudError
+from controller.domain import attempts
 
 STUCK_AFTER = timedelta(minutes=15)
-"""A committed job that the cluster has not reached by then is shown as stuck (invariant I12)."""
+"""A committed job that is not done by then is shown as stuck (invariant I12)."""
 
 
 class Verb(StrEnum):
@@ -135,10 +132,17 @@ def failed(job: Job, error: CloudError) -> None:
     """Count a failed attempt: schedule the next, or give the job to a human."""
     job.attempts += 1
     job.error = str(error)
-    if isinstance(error, Permanent) or job.attempts >= MAX_ATTEMPTS:
+    if attempts.used_up(error, job.attempts):
         job.state = JobState.FAILED
     else:
-        job.next_attempt_at = clock.now() + backoff(job.attempts)
+        job.next_attempt_at = clock.now() + attempts.backoff(job.attempts)
+
+
+def is_stuck(job: Job) -> bool:
+    """Whether the cluster or the box should long have done what the job's commit says."""
+    if job.committed_at is None or job.state not in {JobState.COMMITTED, JobState.SYNCED}:
+        return False
+    return clock.now() - job.committed_at > STUCK_AFTER
 
 
 def retry(job: Job) -> None:

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
 from controller.core.db import Database
-from controller.core.errors import CloudError, Permanent, Temporary
+from controller.core.errors import CloudError, NotFound, Permanent, Temporary
 from controller.domain import boxes, inbox, jobs, lifecycle
+from controller.domain.attempts import MOST, MOST_WHILE_AWAY, backoff
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
@@ -19,6 +20,7 @@ from tests import factories
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AWAY = Temporary("away")
+ENDS = [(NotFound("gone"), MOST), (Permanent("no"), 1), (CloudError("crashed"), MOST), (AWAY, MOST_WHILE_AWAY)]
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ async def job(session: AsyncSession) -> Job:
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(1, 1), (2, 2), (3, 4), (9, 256), (10, 300), (60, 300)])
 def test_the_wait_doubles_up_to_five_minutes(attempts: int, seconds: int) -> None:
-    assert inbox.backoff(attempts) == timedelta(seconds=seconds)
+    assert backoff(attempts) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(("error", "attempts"), [(AWAY, inbox.MAX_ATTEMPTS), (Permanent("no"), 1)])
+@pytest.mark.parametrize(("error", "attempts"), ENDS)
 async def test_an_event_is_set_aside_after_its_last_attempt(
     session: AsyncSession, error: CloudError, attempts: int
 ) -> None:
@@ -52,6 +54,12 @@ async def test_an_event_is_set_aside_after_its_last_attempt(
         inbox.failed(event, error)
     await session.flush()
     assert (event.error, await inbox.take(session, "stripe", "evt_1")) == (error.code, None)
+
+
+async def test_an_event_with_text_that_jsonb_cannot_hold_is_stored_without_it(session: AsyncSession) -> None:
+    await inbox.put(session, "stripe", "evt_1", "x", {"a\0": ["b\0c", {"d": "\ud800"}, 1, None]})
+    event = await session.get_one(InboxEvent, ("stripe", "evt_1"), populate_existing=True)
+    assert event.payload == {"a": ["bc", {"d": "?"}, 1, None]}
 
 
 async def test_a_failed_event_is_due_again_when_its_wait_is_over(session: AsyncSession) -> None:
@@ -73,7 +81,7 @@ async def test_an_event_in_other_hands_is_left_alone(database: Database) -> None
         assert await inbox.take(second, "stripe", "evt_1") is None
 
 
-@pytest.mark.parametrize(("error", "attempts"), [(AWAY, jobs.MAX_ATTEMPTS), (Permanent("no"), 1)])
+@pytest.mark.parametrize(("error", "attempts"), ENDS)
 async def test_a_job_fails_after_its_last_attempt_and_a_retry_begins_anew(
     session: AsyncSession, error: CloudError, attempts: int
 ) -> None:
@@ -101,3 +109,16 @@ async def test_no_rev_overtakes_another_when_clocks_differ(session: AsyncSession
     with clock.frozen(clock.now() - timedelta(seconds=30)):
         await lifecycle.suspend(session, await boxes.get(session, first.box_id), Why("admin"))
     assert [one.rev for one in await jobs.claim(session, limit)] == [1, 2][:limit]
+
+
+@pytest.mark.parametrize(("minutes", "stuck"), [(14, False), (16, True)])
+async def test_a_committed_job_that_is_not_done_in_time_is_stuck(
+    session: AsyncSession, minutes: int, stuck: bool
+) -> None:
+    made = await job(session)
+    jobs.committed(made, "a" * 40)
+    assert made.committed_at is not None
+    with clock.frozen(made.committed_at + timedelta(minutes=minutes)):
+        assert jobs.is_stuck(made) == stuck
+        jobs.done(made)
+        assert not jobs.is_stuck(made)

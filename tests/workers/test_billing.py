@@ -139,6 +139,14 @@ async def test_an_event_that_cannot_be_handled_waits_and_blocks_no_other(shop: S
     assert (len(boxes), left, provisions) == (1, ["evt_poison"], 1)
 
 
+async def test_an_event_that_crashes_its_handler_is_counted_and_waits(shop: Shop) -> None:
+    await shop.deliver([{"id": "evt_odd", "type": "x", "data": {"object": {"object": "subscription"}}}])
+    async with shop.database.transaction() as session:
+        event = await session.get_one(InboxEvent, ("stripe", "evt_odd"))
+        assert (event.attempts, event.done_at) == (1, None)
+        assert (event.error or "").startswith("event_crashed")
+
+
 async def test_an_event_about_nothing_of_ours_is_done_at_once(shop: Shop) -> None:
     await shop.deliver([{"id": "evt_1", "type": "product.created", "data": {"object": {"object": "product"}}}])
     assert (await shop.state())[2] == []
