@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("controller", "api", "proxy", "browser_proxy")
 LONGEST_FUNCTION = 50
 LONGEST_MODULE = 400
+OUTERMOST_LOOPS = {"controller/workers/actors.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -64,6 +65,8 @@ def test_everything_public_says_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(*PACKAGES), ids=name)
 def test_only_the_outermost_loop_catches_everything(path: Path) -> None:
+    if name(path) in OUTERMOST_LOOPS:
+        return
     tree = ast.parse(path.read_text())
     broad = [
         node.lineno

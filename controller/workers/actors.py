@@ -13,7 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.core import log as logs
-from controller.core.errors import CloudError
+from controller.core.errors import CloudError, foreign
 from controller.core.queue import Bell, broker
 from controller.core.settings import QueueSettings, load
 from controller.domain import bells
@@ -35,7 +35,10 @@ def billing_broker() -> None:
     async def handle_event(event_id: str) -> None:
         await billing.handle_event(parts.database, asker, parts.mint, parts.bell, event_id)
 
-    _declare(made, bells.EVENT, handle_event)
+    async def count_crash(error: CloudError, event_id: str) -> None:
+        await billing.count_failure(parts.database, event_id, error)
+
+    _declare(made, bells.EVENT, handle_event, count_crash)
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 
 
@@ -58,13 +61,25 @@ def writer_broker() -> None:
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 
 
-def _declare(made: RedisBroker, bell: Bell, work: Callable[..., Awaitable[None]]) -> None:
+async def _only_logged(_: CloudError, *ids: str) -> None:
+    log.warning("worker.crash_not_counted", ids=ids)
+
+
+def _declare(
+    made: RedisBroker,
+    bell: Bell,
+    work: Callable[..., Awaitable[None]],
+    crashed: Callable[..., Awaitable[None]] = _only_logged,
+) -> None:
     async def guarded(*ids: str) -> None:
         try:
             await work(*ids)
         except CloudError as error:
             # Nothing is lost: the rows say what is open, and the sweeper rings again.
             log.warning("worker.actor_failed", actor=bell.actor, error=str(error))
+        except Exception as error:  # what nobody foresaw is counted, or it would come back for ever and unseen
+            log.exception("worker.actor_crashed", actor=bell.actor)
+            await crashed(CloudError("actor_crashed", actor=bell.actor, reason=foreign(repr(error))), *ids)
 
     declared = dramatiq.actor(broker=made, queue_name=bell.queue, actor_name=bell.actor, time_limit=TIME_LIMIT_MS)
     declared(guarded)

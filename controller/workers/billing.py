@@ -7,7 +7,7 @@ from controller.clients.stripe import Stripe
 from controller.core import db, failpoints
 from controller.core import log as logs
 from controller.core.db import Database
-from controller.core.errors import CloudError, foreign
+from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.domain import bells, inbox, lifecycle
 from controller.domain.lifecycle import Mint, Why
@@ -18,25 +18,19 @@ SOURCE = "stripe"
 
 
 async def handle_event(database: Database, asker: Stripe, mint: Mint, bell: Doorbell, event_id: str) -> None:
-    """Handle one stored event if it still waits; a failure is counted in its row, never raised.
-
-    An error that nobody foresaw is counted as well: it would else come back with every sweep, for ever and unseen.
-    """
+    """Handle one stored event if it still waits; a failure is counted in its row, never raised."""
     try:
         made = await _converge(database, asker, mint, event_id)
     except CloudError as error:
-        await _count_failure(database, event_id, error)
-        return
-    except Exception as error:
-        log.exception("billing.event_crashed", event_id=event_id)
-        await _count_failure(database, event_id, CloudError("event_crashed", reason=foreign(repr(error))))
+        await count_failure(database, event_id, error)
         return
     failpoints.hit("billing.converged")
     if made:
         await bell.ring(bells.COMMITS)
 
 
-async def _count_failure(database: Database, event_id: str, error: CloudError) -> None:
+async def count_failure(database: Database, event_id: str, error: CloudError) -> None:
+    """The event's row says that an attempt failed and when the next is due, or that a human has to look."""
     log.warning("billing.event_failed", event_id=event_id, error=str(error))
     async with database.transaction() as session:
         event = await inbox.take(session, SOURCE, event_id)

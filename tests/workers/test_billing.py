@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.core.db import Database
+from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import QueueSettings
 from controller.domain import inbox
@@ -140,11 +141,13 @@ async def test_an_event_that_cannot_be_handled_waits_and_blocks_no_other(shop: S
 
 
 async def test_an_event_that_crashes_its_handler_is_counted_and_waits(shop: Shop) -> None:
-    await shop.deliver([{"id": "evt_odd", "type": "x", "data": {"object": {"object": "subscription"}}}])
+    with pytest.raises(KeyError):
+        await shop.deliver([{"id": "evt_odd", "type": "x", "data": {"object": {"object": "subscription"}}}])
+    await billing.count_failure(shop.database, "evt_odd", CloudError("actor_crashed"))
     async with shop.database.transaction() as session:
         event = await session.get_one(InboxEvent, ("stripe", "evt_odd"))
         assert (event.attempts, event.done_at) == (1, None)
-        assert (event.error or "").startswith("event_crashed")
+        assert (event.error or "").startswith("actor_crashed")
 
 
 async def test_an_event_about_nothing_of_ours_is_done_at_once(shop: Shop) -> None:
