@@ -1,29 +1,47 @@
-"""Answers in OpenAI's wire format: whole, in chunks, or as an error."""
+"""What the model says to a turn, in no vendor's form yet, and how it is cut into pieces."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from controller.core import clock, ids
-from controller.sandbox.llm import wording
+from controller.sandbox.llm import filling, wording
+from controller.sandbox.llm.choosing import Chosen
 from controller.sandbox.llm.scripts import Reply
+from controller.sandbox.llm.turns import Tool, Turn
 
 _PIECE = re.compile(r"\s*\S+\s*")
-_ERROR_TYPES = {400: "invalid_request_error", 401: "invalid_request_error", 404: "invalid_request_error",
-                402: "insufficient_quota", 429: "rate_limit_error"}  # fmt: skip
+
+Finish = Literal["stop", "stop_sequence", "length", "tool_calls", "refusal"]
 
 
 @dataclass(frozen=True)
 class Call:
     """A tool call of an answer; ``arguments`` is JSON text."""
 
-    id: str
+    id: str | None
+    """None: each dialect makes one of its own kind."""
     name: str
     arguments: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens. ``prompt`` includes ``cached`` and ``cache_written``; ``completion`` includes ``reasoning``."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    cache_written: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """Prompt and completion."""
+        return self.prompt + self.completion
 
 
 @dataclass(frozen=True)
@@ -31,93 +49,116 @@ class Answer:
     """What the model says, and what it counts."""
 
     id: str
+    """A ULID; each dialect puts its own prefix before it."""
     created: int
-    model: str
+    turn: Turn
     text: str | None
     calls: tuple[Call, ...]
-    finish_reason: str
-    usage: dict[str, int]
+    finish: Finish
+    usage: Usage
+    reasoning: str | None = None
+    stopped_by: str | None = None
+    """The stop sequence that ended the text."""
+    tells_usage: bool = True
+    piece_chars: int | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that the request named."""
+        return self.turn.model
+
+    def pieces(self, text: str) -> list[str]:
+        """``text`` as it is streamed: a word each, or so many characters each."""
+        if self.piece_chars is not None:
+            return [text[at : at + self.piece_chars] for at in range(0, len(text), self.piece_chars)]
+        return _PIECE.findall(text) or ([text] if text else [])
+
+    def fragments(self, arguments: str) -> list[str]:
+        """A call's arguments as they are streamed: two halves, or so many characters each."""
+        size = self.piece_chars or max(1, -(-len(arguments) // 2))
+        return [arguments[at : at + size] for at in range(0, len(arguments), size)]
 
 
-def compose(body: dict[str, Any], reply: Reply) -> Answer:
-    """The answer to ``body`` that ``reply`` asks for, cut at the request's limit of completion tokens."""
-    text = reply.text
-    if text is None and not reply.tool_calls:
-        text = wording.default_reply(body["messages"])
-    calls = tuple(
-        Call(call.id or f"call_{ids.new()}", call.name, json.dumps(call.arguments, ensure_ascii=False))
-        for call in reply.tool_calls
-    )
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    cut = text if text is None or limit is None else wording.shortened(text, limit)
-    prompt = wording.prompt_tokens(body)
-    completion = wording.completion_tokens(cut or "", [(call.name, call.arguments) for call in calls])
+def compose(turn: Turn, chosen: Chosen) -> Answer:
+    """The answer to ``turn`` that the chosen reply asks for, cut at its stop sequences and its limit of tokens."""
+    reply = chosen.reply
+    calls = _calls(turn, chosen)
+    text = None if reply.text is None else filling.fill(reply.text, chosen.facts)
+    if text is None and not calls and turn.speaks:
+        text = wording.default_reply(turn.messages)
+    reasoning = None if reply.reasoning is None else filling.fill(reply.reasoning, chosen.facts)
+    kept, stopped_by = _stopped(text, turn.stops)
+    cut = kept if kept is None or turn.limit is None else wording.shortened(kept, turn.limit)
     return Answer(
-        id=f"chatcmpl-{ids.new()}",
+        id=ids.new(),
         created=int(clock.now().timestamp()),
-        model=body["model"],
+        turn=turn,
         text=cut,
         calls=calls,
-        finish_reason="length" if cut != text else "tool_calls" if calls else "stop",
-        usage={"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+        finish=_finish(reply, calls, stopped_by, is_cut=cut != kept),
+        usage=_usage(turn, reply, cut or "", calls, reasoning),
+        reasoning=reasoning,
+        stopped_by=stopped_by if cut == kept else None,
+        tells_usage=not reply.no_usage,
+        piece_chars=reply.chunk_chars,
     )
 
 
-def whole(answer: Answer) -> dict[str, Any]:
-    """The answer as one ``chat.completion``."""
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
-    if answer.calls:
-        message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
-    return _envelope(answer, "chat.completion") | {"choices": [choice], "usage": answer.usage}
+def _calls(turn: Turn, chosen: Chosen) -> tuple[Call, ...]:
+    reply = chosen.reply
+    made = [
+        (call.id, call.name, filling.fill_all(call.arguments, lambda text: filling.fill(text, chosen.facts)))
+        for call in reply.tool_calls
+    ]
+    unscripted = reply.text is None and not made
+    if turn.forced is not None and unscripted:
+        made = [(None, turn.forced.name, _arguments(turn.forced, wording.human_text(turn.messages)))]
+    return tuple(
+        Call(key, name, json.dumps(arguments, ensure_ascii=reply.ascii_arguments)) for key, name, arguments in made
+    )
 
 
-def chunks(answer: Answer, *, with_usage: bool) -> Iterator[bytes]:
-    """The answer as server-sent events, a few words each; usage in a last chunk if asked for; then ``[DONE]``."""
-    envelope = _envelope(answer, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
-    for delta in _deltas(answer):
-        yield _event(envelope | {"choices": [_choice(delta, None)]})
-    yield _event(envelope | {"choices": [_choice({}, answer.finish_reason)]})
-    if with_usage:
-        yield _event(envelope | {"choices": [], "usage": answer.usage})
-    yield b"data: [DONE]\n\n"
+def _arguments(tool: Tool, human: str) -> dict[str, Any]:
+    """The least that the tool's schema asks for, with the human's words where it takes text."""
+    properties = tool.parameters.get("properties") or {}
+    least: dict[str, Any] = {"number": 1, "integer": 1, "boolean": True, "array": [], "object": {}, "null": None}
+    made = {}
+    for name in tool.parameters.get("required") or ():
+        schema = properties.get(name) or {}
+        kind = str(schema.get("type", "string")).lower()
+        made[name] = schema["enum"][0] if schema.get("enum") else least.get(kind, human)
+    return made
 
 
-def error(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """The body of an error."""
-    kind = _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def _stopped(text: str | None, stops: tuple[str, ...]) -> tuple[str | None, str | None]:
+    if text is None:
+        return None, None
+    found = [(text.index(stop), stop) for stop in stops if stop and stop in text]
+    if not found:
+        return text, None
+    at, stop = min(found)
+    return text[:at], stop
 
 
-def _deltas(answer: Answer) -> Iterator[dict[str, Any]]:
-    yield {"role": "assistant", "content": "" if answer.text is not None else None, "refusal": None}
-    for piece in _PIECE.findall(answer.text or "") or filter(None, [answer.text]):
-        yield {"content": piece}
-    for index, call in enumerate(answer.calls):
-        yield {"tool_calls": [{"index": index} | _call(call, "")]}
-        half = len(call.arguments) // 2
-        for part in (call.arguments[:half], call.arguments[half:]):
-            yield {"tool_calls": [{"index": index, "function": {"arguments": part}}]}
+def _finish(reply: Reply, calls: tuple[Call, ...], stopped_by: str | None, *, is_cut: bool) -> Finish:
+    if is_cut:
+        return "length"
+    if reply.refusal:
+        return "refusal"
+    if calls:
+        return "tool_calls"
+    return "stop_sequence" if stopped_by else "stop"
 
 
-def _call(call: Call, arguments: str) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
-
-
-def _choice(delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-
-
-def _envelope(answer: Answer, kind: str) -> dict[str, Any]:
-    return {
-        "id": answer.id,
-        "object": kind,
-        "created": answer.created,
-        "model": answer.model,
-        "service_tier": "default",
-        "system_fingerprint": "fp_sandbox",
-    }
-
-
-def _event(body: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
+def _usage(turn: Turn, reply: Reply, text: str, calls: tuple[Call, ...], reasoning: str | None) -> Usage:
+    prompt = wording.prompt_tokens(turn.prompt) if turn.counted is None else turn.counted
+    cached = min(prompt, reply.cached_tokens)
+    thought = wording.tokens(reasoning or "")
+    said = wording.completion_tokens(text, [(call.name, call.arguments) for call in calls])
+    return Usage(
+        prompt=prompt,
+        completion=said * turn.choices + thought,
+        cached=cached,
+        cache_written=min(prompt - cached, reply.cache_written_tokens),
+        reasoning=thought,
+    )

@@ -1,48 +1,47 @@
-"""The LLM's stand-in as a web application: OpenAI's API below ``/v1``, control below ``/_control``."""
+"""The LLM's stand-in as a web application: OpenAI's, Anthropic's and Google's APIs, and control below ``/_control``."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from controller.core import clock
+from controller.core import ids
 from controller.core import log as logs
-from controller.core.errors import Refused
-from controller.sandbox.documents import Document, Documents
-from controller.sandbox.llm import answers, scripts, wording
+from controller.sandbox.documents import Documents
+from controller.sandbox.llm import (
+    answers,
+    chat,
+    choosing,
+    control,
+    embeddings,
+    filling,
+    gemini,
+    listings,
+    messages,
+    responses,
+    wording,
+)  # fmt: skip
 from controller.sandbox.llm.answers import Answer
-from controller.sandbox.llm.scripts import Reply, Script
+from controller.sandbox.llm.choosing import Chosen
+from controller.sandbox.llm.delivery import Delivery, halves
+from controller.sandbox.llm.ledger import End, Ledger, authenticate, shown
+from controller.sandbox.llm.scripts import Api
+from controller.sandbox.llm.turns import Body, Dialect, Fault, Turn, body_of
 
 log = logs.get(__name__)
 
-MODELS = ("small", "large", "default")
-"""What ``/v1/models`` lists; a request may name any model."""
-KEPT_REQUESTS = 2_000
-"""Older requests are forgotten; their usage stays in the sums."""
+Handler = Callable[[Request], Awaitable[Response]]
 
 
-class BadRequest(Refused):
-    """Raised to answer a request with OpenAI's error form."""
-
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(code or "invalid_request")
-        self.status = status
-        self.body = answers.error(status, message, code=code, param=param)
-
-
-def create_app(folder: Path, key: str, models: Sequence[str] = MODELS) -> Starlette:
+def create_app(folder: Path, key: str) -> Starlette:
     """The model behind ``key``, its script and its record of requests kept in ``folder``."""
     documents = Documents(folder)
 
@@ -52,150 +51,111 @@ def create_app(folder: Path, key: str, models: Sequence[str] = MODELS) -> Starle
         documents.close()
 
     routes = [
-        Route("/v1/models", _list_models, methods=["GET"]),
-        Route("/v1/chat/completions", _complete, methods=["POST"]),
-        Route("/_control/script", _put_script, methods=["PUT"]),
-        Route("/_control/script", _delete_script, methods=["DELETE"]),
-        Route("/_control/requests", _list_requests, methods=["GET"]),
-        Route("/_control/usage", _sum_usage, methods=["GET"]),
-        Route("/_control/ready", _ready, methods=["GET"]),
+        Route("/v1/chat/completions", _answering(chat.DIALECT), methods=["POST"]),
+        Route("/v1/responses", _answering(responses.DIALECT), methods=["POST"]),
+        Route("/v1/embeddings", _answering(embeddings.DIALECT), methods=["POST"]),
+        Route("/v1/messages", _answering(messages.DIALECT), methods=["POST"]),
+        Route("/v1/messages/count_tokens", _counting_messages, methods=["POST"]),
+        # Google's clients name the version of their day; requests and answers are the same.
+        Route("/{version}/models/{model}:countTokens", _counting_gemini, methods=["POST"]),
+        Route("/{version}/models/{model}:generateContent", _answering(gemini.DIALECT), methods=["POST"]),
+        Route("/{version}/models/{model}:streamGenerateContent", _answering(gemini.DIALECT), methods=["POST"]),
+        *listings.ROUTES,
+        *control.ROUTES,
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={BadRequest: _refuse})
-    app.state.documents, app.state.key, app.state.models = documents, key, models
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Fault: control.refuse})
+    app.state.ledger = Ledger(documents, key)
     return app
 
 
-async def _list_models(request: Request) -> Response:
-    _authenticate(request)
-    data = [{"id": name, "object": "model", "created": 0, "owned_by": "sandbox"} for name in request.app.state.models]
-    return JSONResponse({"object": "list", "data": data})
+def _answering(dialect: Dialect) -> Handler:
+    """The endpoint that speaks ``dialect``; whatever is wrong is told in its form."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            name = authenticate(request, dialect)
+            body = await body_of(request)
+            return _answer(request, dialect, name, body, dialect.read(request, body))
+        except Fault as fault:
+            log.info("llm.request_refused", api=dialect.name, status=fault.status, problem=fault.message)
+            return JSONResponse(dialect.error(fault), fault.status, _tracing(dialect))
+
+    return answer
 
 
-async def _complete(request: Request) -> Response:
-    _authenticate(request)
-    body = _checked(await request.body())
-    documents: Documents = request.app.state.documents
-    with documents.transaction():
-        reply = scripts.take(documents, wording.human_text(body["messages"]))
-        answer = answers.compose(body, reply) if reply.status < 400 else None
-        number = _record(documents, request, body, reply, answer)
-    log.info("llm.request_taken", number=number, model=body["model"], status=reply.status)
-    await asyncio.sleep(reply.delay_ms / 1000)
-    if answer is None:
-        text = reply.text or f"The model answered {reply.status}."
-        return JSONResponse(answers.error(reply.status, text, code=reply.code), reply.status, reply.headers)
-    if body.get("stream"):
-        return StreamingResponse(
-            _stream(documents, number, answer, reply, with_usage=_wants_usage(body)),
-            media_type="text/event-stream",
-            headers=reply.headers,
-        )
-    _finish(documents, number)
-    return JSONResponse(answers.whole(answer), headers=reply.headers)
+def _answer(request: Request, dialect: Dialect, name: str, body: Body, turn: Turn) -> Response:
+    ledger: Ledger = request.app.state.ledger
+    with ledger.documents.transaction():
+        chosen = choosing.take(ledger.documents, cast(Api, dialect.name), turn)
+        reply = chosen.reply
+        answer = answers.compose(turn, chosen) if reply.status < 400 and reply.raw is None else None
+        told = {
+            "api": dialect.name, "path": request.url.path, "key": name, "model": turn.model, "stream": turn.stream,
+            "human": wording.human_text(turn.messages), "status": reply.status,
+            "usage": shown(answer.usage) if answer else None,
+        }  # fmt: skip
+        number = ledger.begin(told, request.headers, body)
+        if answer is not None:
+            ledger.spend(name, answer.usage)
+    log.info("llm.request_taken", number=number, api=dialect.name, model=turn.model, status=reply.status)
+    chunks, kind, size = _chunks(dialect, answer, chosen)
+    fixed = {"content-type": reply.content_type or kind} | ({} if size is None else {"content-length": str(size)})
 
+    def ended(end: End, written: int) -> None:
+        ledger.finish(number, end, written)
+        log.info("llm.request_ended", number=number, end=end)
 
-async def _stream(
-    documents: Documents, number: int, answer: Answer, reply: Reply, *, with_usage: bool
-) -> AsyncIterator[bytes]:
-    for index, chunk in enumerate(answers.chunks(answer, with_usage=with_usage)):
-        if index:
-            await asyncio.sleep(reply.chunk_delay_ms / 1000)
-        yield chunk
-    _finish(documents, number)
-
-
-def _wants_usage(body: dict[str, Any]) -> bool:
-    return bool((body.get("stream_options") or {}).get("include_usage"))
-
-
-def _checked(raw: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(raw)
-    except ValueError as exc:
-        raise BadRequest(400, "We could not parse the JSON body of your request.") from exc
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        raise BadRequest(400, "you must provide a model parameter")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
-        raise BadRequest(400, "Invalid type for 'messages': expected a filled array of objects.", param="messages")
-    if body.get("n") not in (None, 1):
-        raise BadRequest(400, "This stand-in gives one choice.", param="n")
-    return body
-
-
-def _is_message(given: Any) -> bool:
-    if not isinstance(given, dict) or "role" not in given:
-        return False
-    content = given.get("content")
-    return isinstance(content, str | None) or (
-        isinstance(content, list) and all(isinstance(part, dict) for part in content)
+    return Delivery(
+        chunks,
+        reply,
+        status=reply.status,
+        headers=fixed | _tracing(dialect) | reply.headers,
+        ended=ended,
+        broken=dialect.broken(Fault(500, "The server had an error while processing your request.")),
     )
 
 
-def _authenticate(request: Request) -> None:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), request.app.state.key.encode()):
-        raise BadRequest(401, "Incorrect API key provided.", code="invalid_api_key")
+def _chunks(dialect: Dialect, answer: Answer | None, chosen: Chosen) -> tuple[Iterable[bytes], str, int | None]:
+    """The body in chunks, its content type, and its length unless it is a stream."""
+    reply = chosen.reply
+    if reply.raw is not None:
+        body, kind = reply.raw.encode(), "text/html; charset=utf-8"
+    elif answer is None:
+        text = filling.fill(reply.text, chosen.facts) if reply.text else f"The model answered {reply.status}."
+        body, kind = _encoded(dialect.error(Fault(reply.status, text, code=reply.code))), "application/json"
+    elif answer.turn.stream:
+        as_array = dialect.name == "gemini" and answer.turn.raw["alt"] != "sse"
+        return dialect.events(answer), "application/json" if as_array else "text/event-stream", None
+    else:
+        body, kind = _encoded(dialect.whole(answer)), "application/json"
+    return halves(body), kind, len(body)
 
 
-def _record(documents: Documents, request: Request, body: dict[str, Any], reply: Reply, answer: Answer | None) -> int:
-    number = documents.next("request")
-    headers = dict(request.headers)
-    headers["authorization"] = hashlib.sha256(headers["authorization"].encode()).hexdigest()
-    usage = answer.usage if answer else None
-    row: Document = {"n": number, "at": clock.now().timestamp(), "headers": headers, "body": body}
-    documents.put("request", str(number), row | {"status": reply.status, "usage": usage, "finished": False})
-    documents.remove("request", str(number - KEPT_REQUESTS))
-    if usage:
-        sums = _sums(documents)
-        documents.put("usage", "only", {"requests": sums["requests"] + 1} | {
-            name: sums[name] + usage[name] for name in ("prompt_tokens", "completion_tokens")
-        })  # fmt: skip
-    return number
+def _encoded(body: Body) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
-def _finish(documents: Documents, number: int) -> None:
-    row = documents.get("request", str(number))
-    if row is not None:
-        documents.put("request", str(number), row | {"finished": True})
+def _tracing(dialect: Dialect) -> dict[str, str]:
+    """The header in which the vendor names a request."""
+    names = {"messages": "request-id", "gemini": "x-gemini-request-id"}
+    return {names.get(dialect.name, "x-request-id"): f"req_{ids.new()}"}
 
 
-def _sums(documents: Documents) -> Document:
-    return documents.get("usage", "only") or {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0}
+async def _counting_messages(request: Request) -> Response:
+    return await _counted(request, messages.DIALECT, "input_tokens", messages.read_counted)
 
 
-async def _put_script(request: Request) -> Response:
+async def _counting_gemini(request: Request) -> Response:
+    return await _counted(request, gemini.DIALECT, "totalTokens", gemini.read_counted)
+
+
+async def _counted(
+    request: Request, dialect: Dialect, name: str, read: Callable[[Request, Body], list[object]]
+) -> Response:
+    """What a request would count, without an answer and without being charged."""
     try:
-        script = Script.model_validate_json(await request.body())
-    except ValidationError as exc:
-        problem = exc.errors(include_url=False)[0]
-        raise BadRequest(422, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from exc
-    scripts.replace(request.app.state.documents, script)
-    return JSONResponse({"replies": len(script.replies)})
-
-
-async def _delete_script(request: Request) -> Response:
-    scripts.replace(request.app.state.documents, Script(replies=[]))
-    return Response(status_code=204)
-
-
-async def _list_requests(request: Request) -> Response:
-    after = request.query_params.get("after", "0")
-    if not after.isdecimal():
-        raise BadRequest(422, "after: a number of a request", param="after")
-    documents: Documents = request.app.state.documents
-    return JSONResponse({"requests": documents.find("request", above=("n", int(after)))})
-
-
-async def _sum_usage(request: Request) -> Response:
-    return JSONResponse(_sums(request.app.state.documents))
-
-
-async def _ready(_: Request) -> Response:
-    return JSONResponse({"ready": True})
-
-
-async def _refuse(_: Request, exc: Exception) -> Response:
-    if not isinstance(exc, BadRequest):
-        raise exc
-    return JSONResponse(exc.body, exc.status)
+        authenticate(request, dialect)
+        counted = read(request, await body_of(request))
+    except Fault as fault:
+        return JSONResponse(dialect.error(fault), fault.status)
+    return JSONResponse({name: wording.prompt_tokens(counted)})

@@ -1,13 +1,14 @@
-"""What a request says: the newest human words in it, what the model answers to them, and how much that counts."""
+"""What a request says: the newest human words in it, the tool results since, and how much it counts."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 Message = dict[str, Any]
-"""One entry of a request's ``messages``."""
+"""One entry of a chat request's ``messages``."""
 
 BYTES_PER_TOKEN = 4
 
@@ -34,28 +35,63 @@ def human_text(messages: list[Message]) -> str:
 def default_reply(messages: list[Message]) -> str:
     """What the model says without a script: the human's words, and the tool's result if one has just come."""
     said = f"You said: {human_text(messages)}"
-    result = _fresh_result(messages)
-    return said if result is None else f"{said}\nThe tool answered: {result}"
+    results = fresh_results(messages)
+    return f"{said}\nThe tool answered: {results[-1]}" if results else said
 
 
-def prompt_tokens(body: dict[str, Any]) -> int:
-    """Tokens of a request: its messages and tools as compact UTF-8 JSON, a token for every 4 bytes begun."""
-    counted = [body.get("messages", []), body.get("tools") or []]
-    return _tokens(json.dumps(counted, ensure_ascii=False, separators=(",", ":")))
+def fresh_results(messages: list[Message]) -> list[str]:
+    """The results of tools that came after the human's newest words, in their order."""
+    return [plain(one.get("content")) for one in _since_human(messages) if one.get("role") == "tool"]
+
+
+def rounds(messages: list[Message]) -> int:
+    """How often tools were called and answered since the human's newest words."""
+    return sum(1 for one in _since_human(messages) if one.get("tool_calls"))
+
+
+def recall(messages: list[Message], pattern: str) -> str | None:
+    """What ``pattern`` finds in the request, instructions too, the newest text first: its group 1, or all of it."""
+    for message in reversed(messages):
+        found = re.search(pattern, plain(message.get("content")))
+        if found:
+            return found[1] if found.re.groups else found[0]
+    return None
+
+
+def plain(content: Any) -> str:
+    """The text of a message's content."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part.get("text", "")) for part in content or () if part.get("type") == "text")
+
+
+def prompt_tokens(prompt: Sequence[Any]) -> int:
+    """Tokens of a request: what the model reads of it as compact UTF-8 JSON, a token for every 4 bytes begun."""
+    return tokens(json.dumps(prompt, ensure_ascii=False, separators=(",", ":")))
 
 
 def completion_tokens(text: str, calls: list[tuple[str, str]]) -> int:
     """Tokens of an answer: its text, and each call's name and arguments, a token for every 4 bytes begun."""
-    return _tokens(text) + sum(_tokens(name + arguments) for name, arguments in calls)
+    return tokens(text) + sum(tokens(name + arguments) for name, arguments in calls)
 
 
-def shortened(text: str, tokens: int) -> str:
-    """The longest start of ``text`` that counts at most ``tokens`` and splits no character."""
-    return text.encode()[: tokens * BYTES_PER_TOKEN].decode(errors="ignore")
+def shortened(text: str, limit: int) -> str:
+    """The longest start of ``text`` that counts at most ``limit`` tokens and splits no character."""
+    return text.encode()[: limit * BYTES_PER_TOKEN].decode(errors="ignore")
 
 
-def _tokens(text: str) -> int:
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+def tokens(text: str) -> int:
+    """A token for every 4 bytes of UTF-8 begun."""
+    return -(-len(text.encode(errors="surrogatepass")) // BYTES_PER_TOKEN)
+
+
+def _since_human(messages: list[Message]) -> list[Message]:
+    strings = any(_is_humans(one) and _bare(one) for one in messages if one.get("role") == "user")
+    for index in range(len(messages) - 1, -1, -1):
+        one = messages[index]
+        if one.get("role") == "user" and (not strings or _is_humans(one)) and _bare(one):
+            return messages[index + 1 :]
+    return messages
 
 
 def _is_humans(message: Message) -> bool:
@@ -64,21 +100,5 @@ def _is_humans(message: Message) -> bool:
 
 
 def _bare(message: Message) -> str:
-    text = _LABELLED.sub("", _INTERNAL.sub("", _plain(message.get("content"))))
+    text = _LABELLED.sub("", _INTERNAL.sub("", plain(message.get("content"))))
     return _RUNTIME.sub("", _TIMESTAMP.sub("", text.strip())).strip()
-
-
-def _plain(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(str(part.get("text", "")) for part in content or () if part.get("type") == "text")
-
-
-def _fresh_result(messages: list[Message]) -> str | None:
-    """The result that came after the human's newest words."""
-    for message in reversed(messages):
-        if message.get("role") == "tool":
-            return _plain(message.get("content"))
-        if message.get("role") == "user" and _is_humans(message) and _bare(message):
-            return None
-    return None

@@ -64,4 +64,4 @@ def test_an_openclaw_turn_is_answered_with_the_humans_words_and_its_usage(model:
     text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
     assert text == "You said: quero marcar um horário"
     assert stream[-1].usage is not None
-    assert stream[-1].usage.prompt_tokens == wording.prompt_tokens(body) > 7_000
+    assert stream[-1].usage.prompt_tokens == wording.prompt_tokens([body["messages"], body["tools"]]) > 7_000
