@@ -46,12 +46,14 @@ class Addresses:
 
 
 def vendors(state: State, data: Path) -> list[Service]:
-    """The stand-ins for those outside: Stripe, Telegram and an LLM."""
+    """The stand-ins for those outside: Stripe, Telegram, an LLM and whoever takes mail."""
     made = []
-    for name in ("stripe", "telegram", "llm"):
+    for name in ("stripe", "telegram", "llm", "mail"):
         argv = python(f"controller.sandbox.{name}", "--port", str(state.ports[name]), "--data", str(data / name))
         if name == "llm":
             argv += ["--key", state.llm_key]
+        if name == "mail":
+            argv += ["--smtp-port", str(state.ports["smtp"])]
         made.append(Service(name, argv, _env(), name))
     return made
 

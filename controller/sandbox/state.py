@@ -15,7 +15,9 @@ from controller.core import crypto
 from controller.core.errors import Permanent
 from controller.sandbox.processes import free_port, listening
 
-PORTS = ("postgres", "queue", "cache", "stripe", "telegram", "llm", "api", "secrets", "proxy", "cluster")
+PORTS = (
+    "postgres", "queue", "cache", "stripe", "telegram", "llm", "mail", "smtp", "api", "secrets", "proxy", "cluster",
+)  # fmt: skip
 
 
 class DataInUse(Permanent):

@@ -15,7 +15,7 @@ import pytest
 
 from tests.sandbox.stripe.serving import eventually
 
-OPTIONS = {"stripe": [], "telegram": [], "llm": ["--key", "k"]}
+OPTIONS = {"stripe": [], "telegram": [], "llm": ["--key", "k"], "mail": ["--smtp-port", "0"]}
 
 
 def free_port() -> int:
