@@ -37,6 +37,7 @@ li a{display:grid;grid-template-columns:1fr auto;gap:0 1rem;padding:.75rem 1rem;
 li a:hover,li a:focus-visible{background:var(--soft)}
 li strong,li span{min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 li span{grid-column:1/-1;color:var(--dim);font-size:.875rem}
+@media(max-width:30rem){header p{margin:0}li a{grid-template-columns:1fr}li strong{white-space:normal}}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;margin:1rem 0}
 dd{margin:0;overflow-wrap:anywhere}
 section,details{border:1px solid var(--line);border-radius:.75rem;margin:1rem 0;overflow:hidden}
@@ -54,7 +55,7 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 async def list_mails(request: Request) -> Response:
     """The newest mails, newest first."""
     mails = control.inbox(request).newest(SHOWN)
-    count = f"{len(mails)} mail{'' if len(mails) == 1 else 's'}" if mails else ""
+    count = f"{len(mails)} mail{'' if len(mails) == 1 else 's'}." if mails else ""
     head = f"<header><h1>Mail</h1><p class=dim>{count} This sink keeps every mail and sends none.</p></header>"
     rows = "".join(_row(mail) for mail in mails)
     return _page("Mail", head + (f"<ol>{rows}</ol>" if rows else '<p class="empty dim">No mail has come yet.</p>'))
