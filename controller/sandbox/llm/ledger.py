@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Mapping
 from typing import Literal
 
@@ -41,6 +42,8 @@ class Ledger:
     def __init__(self, documents: Documents, key: str, kept_bytes: int = KEPT_BYTES) -> None:
         self.documents = documents
         self._kept_bytes = kept_bytes
+        self._kept = deque((row["n"], row["size"]) for row in documents.find("body"))
+        self._held_bytes = sum(size for _, size in self._kept)
         self._first = label(key)
 
     def knows(self, key: str) -> bool:
@@ -102,8 +105,10 @@ class Ledger:
     def reset(self) -> None:
         """Forget requests, sums, added keys and the script; numbers go on."""
         with self.documents.transaction():
-            for kind in ("request", "body", "body_sizes", "usage", "key", "script"):
+            for kind in ("request", "body", "usage", "key", "script"):
                 self.documents.clear(kind)
+        self._kept.clear()
+        self._held_bytes = 0
 
     def _sums(self, name: str) -> Document:
         return self.documents.get("usage", name) or {"requests": 0, "label": name, **dict.fromkeys(_SUMMED, 0)}
@@ -112,15 +117,13 @@ class Ledger:
         size = len(json.dumps(body, ensure_ascii=False).encode())
         if size > LARGEST_KEPT_BODY_BYTES:
             return size
-        sizes: list[list[int]] = (self.documents.get("body_sizes", _TOTAL) or {"sizes": []})["sizes"]
-        sizes.append([number, size])
-        self.documents.put("body", str(number), {"n": number, "body": body})
-        total = sum(one for _, one in sizes)
-        while total > self._kept_bytes or len(sizes) > KEPT_REQUESTS:
-            oldest, freed = sizes.pop(0)
+        self.documents.put("body", str(number), {"n": number, "size": size, "body": body})
+        self._kept.append((number, size))
+        self._held_bytes += size
+        while self._held_bytes > self._kept_bytes or len(self._kept) > KEPT_REQUESTS:
+            oldest, freed = self._kept.popleft()
             self.documents.remove("body", str(oldest))
-            total -= freed
-        self.documents.put("body_sizes", _TOTAL, {"sizes": sizes})
+            self._held_bytes -= freed
         return size
 
 
