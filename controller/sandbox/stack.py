@@ -219,6 +219,7 @@ async def _keep_up(data: Path | None, ready_file: Path | None) -> None:
             typer.echo(f"{name:<10}{found[f'{name}_url']}")
         for name in ("stripe", "telegram"):
             typer.echo(f"{name:<10}{found[name]['api_url']}")
+        typer.echo(f"mail      {found['mail']['url']}")
         typer.echo(f"git       {found['git']['path']}\nlogs      {stack.data}/logs\nready; Ctrl-C stops everything")
         await asyncio.Event().wait()
 

@@ -66,11 +66,11 @@ class Inbox:
 
     async def wait(self, *, to: str | None, after: int, seconds: float) -> list[Document]:
         """What ``find`` finds, as soon as it finds something or after so many seconds."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        deadline = asyncio.get_running_loop().time() + seconds
         while not (found := self.find(to=to, after=after)):
             try:
-                await asyncio.wait_for(self._arrived.wait(), deadline - loop.time())
+                async with asyncio.timeout_at(deadline):
+                    await self._arrived.wait()
             except TimeoutError:
                 break
         return found
