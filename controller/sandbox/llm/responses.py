@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from controller.sandbox.llm import openai_errors, response_events
 from controller.sandbox.llm.answers import Answer, Usage
-from controller.sandbox.llm.turns import Body, Dialect, Fault, Tool, Turn, bearer, event, unanswered, unasked, validated
+from controller.sandbox.llm.turns import Body, Dialect, Fault, Tool, Turn, bearer, event, unasked, validated
 from controller.sandbox.llm.wording import Message
 
 _ECHOED = ("instructions", "max_output_tokens", "metadata", "previous_response_id", "reasoning", "temperature",
@@ -63,7 +63,7 @@ def read(_: Request, body: Body) -> Turn:
     messages = list(_messages(given))
     for call in unasked(messages):
         raise Fault(400, f"No tool call found for function call output with call_id {call}.", param="input")
-    for call in unanswered(messages):
+    for call in _unanswered(messages):
         raise Fault(400, f"No tool output found for function call {call}.", param="input")
     return Turn(
         model=given.model,
@@ -129,6 +129,8 @@ def _messages(given: _Request) -> Iterator[Message]:
         return
     waiting: list[Body] = []
     for item in given.input:
+        if item.type in ("reasoning", "item_reference"):
+            continue
         if item.type == "function_call":
             waiting.append({"id": item.call_id, "function": {"name": item.name, "arguments": item.arguments}})
             continue
@@ -137,10 +139,17 @@ def _messages(given: _Request) -> Iterator[Message]:
             waiting = []
         if item.type == "function_call_output":
             yield {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)}
-        elif item.type == "message":
+        else:
             yield {"role": item.role or "user", "content": _content(item.content)}
     if waiting:
         yield {"role": "assistant", "content": None, "tool_calls": waiting}
+
+
+def _unanswered(messages: list[Message]) -> list[str]:
+    """Calls without a result, which here may come anywhere after its call."""
+    answered = {one["tool_call_id"] for one in messages if one["role"] == "tool"}
+    called = [call["id"] for one in messages for call in one.get("tool_calls") or ()]
+    return [call for call in called if call not in answered]
 
 
 def _content(content: str | list[Body] | None) -> str:

@@ -179,6 +179,16 @@ def test_no_body_brings_the_model_down(model: Model, api: str) -> None:
     assert all(answer.json()["error"]["message"] for answer in answers)
 
 
+def test_responses_take_results_anywhere_after_their_calls(model: Model) -> None:
+    calls = [{"type": "function_call", "call_id": key, "name": "w", "arguments": "{}"} for key in ("a", "b")]
+    results = [{"type": "function_call_output", "call_id": key, "output": key} for key in ("b", "a")]
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    spoken = {"type": "message", "role": "assistant", "content": "one moment"}
+    answer = post(model, "responses", input=[*SAY, calls[0], thought, calls[1], spoken, *results])
+    assert answer.status_code == 200
+    assert "The tool answered: a" in answer.text
+
+
 def test_several_choices_and_log_probabilities_come_if_asked(model: Model) -> None:
     made = post(model, "chat", n=2, logprobs=True).json()
     assert [one["index"] for one in made["choices"]] == [0, 1]
