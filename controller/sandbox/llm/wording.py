@@ -16,6 +16,8 @@ _INTERNAL = re.compile(r"<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>.*?(<<<END_OPENCLA
 # "Conversation info: ⟦openclaw:ctx⟧" and its like, each with a fenced block of JSON below.
 _LABELLED = re.compile(r"^[^\n]*⟦openclaw:ctx⟧[^\n]*\n(?:```json\n.*?\n```\n*)?", re.DOTALL | re.MULTILINE)
 _TIMESTAMP = re.compile(r"^\[[A-Za-z]{3} \d{4}-\d{2}-\d{2} \d{2}:\d{2}[^\]]*\] *")
+# Put before a prompt, with the older one, when an earlier try of the turn has failed.
+_QUEUED = re.compile(r"^\[Queued user message from a previous active turn;[^\]\n]*\]\n")
 _RUNTIME = re.compile(r"^Runtime:[^\n]*\n?", re.MULTILINE)
 
 
@@ -101,4 +103,14 @@ def _is_humans(message: Message) -> bool:
 
 def _bare(message: Message) -> str:
     text = _LABELLED.sub("", _INTERNAL.sub("", plain(message.get("content"))))
-    return _RUNTIME.sub("", _TIMESTAMP.sub("", text.strip())).strip()
+    text = _RUNTIME.sub("", _TIMESTAMP.sub("", text.strip())).strip()
+    while queued := _QUEUED.match(text):
+        text = _TIMESTAMP.sub("", _newer(text[queued.end() :])).strip()
+    return text
+
+
+def _newer(text: str) -> str:
+    """The prompt that follows an older one: the second half if they are the same, else all after a blank line."""
+    parts = text.split("\n\n")
+    half = len(parts) // 2
+    return "\n\n".join(parts[half:] if parts[:half] == parts[half:] else parts[1:])

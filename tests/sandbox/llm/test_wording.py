@@ -20,6 +20,10 @@ INTERNAL = {
 }
 SCRUBBED = {"role": "user", "content": [{"type": "text", "text": "lorem ipsum"}]}
 WRAPPED = 'Conversation info: ⟦openclaw:ctx⟧\n```json\n{"sender": "Ana"}\n```\n\nqual o horário?'
+QUEUED = (
+    "[Queued user message from a previous active turn; preserved as context only. Continue with the active prompt"
+    " below.]\n"
+)
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
 
 
@@ -38,6 +42,9 @@ def user(content: Any) -> dict[str, Any]:
         ([user("[Tue 2026-11-24 02:10 UTC] hi\nRuntime: model=small"), INTERNAL], "hi"),
         ([user("old"), user([{"type": "text", "text": "see this"}, PICTURE]), INTERNAL], "see this"),
         ([user([{"type": "text", "text": "plain parts"}])], "plain parts"),
+        ([user(f"{QUEUED}try again\n\ntry again"), INTERNAL], "try again"),
+        ([user(f"{QUEUED}old words\n\n[Tue 2026-11-24 02:10 UTC] new words"), INTERNAL], "new words"),
+        ([user(f"{QUEUED}one\n\ntwo\n\none\n\ntwo"), INTERNAL], "one\n\ntwo"),
         ([{"role": "system", "content": "s"}, INTERNAL], ""),
     ],
 )
