@@ -8,6 +8,7 @@ CloudError(code, **facts)      a stable code and facts, no prose
 │  ├─ Conflict                 409
 │  └─ LimitReached             429
 ├─ Temporary(retry_after)      worth another try: a rejected push, a 429, a time-out
+│  └─ OutcomeUnknown           it may have happened: only who can repeat it safely tries again
 └─ Permanent                   a human is needed: an invalid manifest, refused by policy
 
 Concrete errors live beside the code that raises them; the sentence is rendered at the edge.
@@ -84,6 +85,10 @@ class Temporary(CloudError):
     def __init__(self, code: str, *, retry_after: timedelta = timedelta(seconds=1), **facts: object) -> None:
         super().__init__(code, **facts)
         self.retry_after = retry_after
+
+
+class OutcomeUnknown(Temporary):
+    """Raised when a request went out and its answer never came: it may have taken effect."""
 
 
 class Permanent(CloudError):
