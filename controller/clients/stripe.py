@@ -206,6 +206,7 @@ def facts(found: stripe.Subscription, draft_id: str | None) -> Facts:
         period_end=datetime.fromtimestamp(item.current_period_end, UTC),
         cancel_at_period_end=found.cancel_at_period_end,
         draft_id=draft_id,
+        invoice_id=getattr(invoice, "id", None),
     )
 
 

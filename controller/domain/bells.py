@@ -12,3 +12,6 @@ COMMITS = Bell("gitops", "write_commits")
 
 REFRESH = Bell("gitops", "refresh")
 """The cluster lags behind Git; rung with box ids."""
+
+NOTICE = Bell("notices", "send_notice")
+"""A notice waits to be sent; rung with its id."""

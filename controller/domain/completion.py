@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
-from controller.domain import boxes, jobs, progress
+from controller.domain import boxes, jobs, letters, notices, progress
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 
@@ -13,20 +13,27 @@ NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
 """Verbs after which the gateway itself must have reported ready, with its own token."""
 
 
-async def report_ready(session: AsyncSession, box_id: str, *, profile: int, gateway: str) -> None:
-    """The box's gateway runs ``profile``; jobs that waited for it are done."""
+async def report_ready(session: AsyncSession, box_id: str, *, profile: int, gateway: str) -> list[str]:
+    """The box's gateway runs ``profile``; jobs that waited for it are done. The ids of the notices that this wrote."""
     box = await boxes.get(session, box_id, lock=True)
     box.ready_at = clock.now()
     await progress.add(session, box.id, "ready", profile=profile, gateway=gateway)
-    await finish(session, box)
+    return await finish(session, box)
 
 
-async def finish(session: AsyncSession, box: Box) -> None:
-    """Close the box's synced jobs that wait for nothing more. The caller holds the box's row lock."""
+async def finish(session: AsyncSession, box: Box) -> list[str]:
+    """Close the box's synced jobs that wait for nothing more; the ids of the notices that tell the customer so.
+
+    The caller holds the box's row lock, and rings for the notices after the commit.
+    """
+    written = []
     for job in await jobs.open_of(session, box.id, JobState.SYNCED):
         if _complete(job, box):
             jobs.done(job)
             await progress.add(session, box.id, "done", job=job.id, verb=job.verb, rev=job.rev)
+            if job.verb == Verb.PROVISION:
+                written += await notices.write(session, box, letters.AGENT_LIVE, job.id)
+    return written
 
 
 def _complete(job: Job, box: Box) -> bool:

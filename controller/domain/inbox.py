@@ -21,6 +21,7 @@ class InboxEvent(Base):
 
     __tablename__ = "inbox"
     __table_args__ = (
+        Index("ix_inbox_undone", "source", "received_at", postgresql_where="done_at IS NULL"),
         Index("ix_inbox_waiting", "next_attempt_at", postgresql_where="done_at IS NULL AND set_aside_at IS NULL"),
     )
 

@@ -9,6 +9,8 @@ from controller.domain import (
     drafts,
     inbox,
     jobs,
+    notices,
+    pod_metrics,
     progress,
     subscriptions,
     tokens,
@@ -17,4 +19,4 @@ from controller.domain import (
 )
 
 METADATA = Base.metadata
-MODULES = (boxes, customers, drafts, inbox, jobs, progress, subscriptions, tokens, usage, vault)
+MODULES = (boxes, customers, drafts, inbox, jobs, notices, pod_metrics, progress, subscriptions, tokens, usage, vault)

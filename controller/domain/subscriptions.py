@@ -34,7 +34,7 @@ class Entitlement(StrEnum):
 
 @dataclass(frozen=True)
 class Facts:
-    """A subscription as fetched from Stripe. ``attempts`` counts the failed tries on its open invoice."""
+    """A subscription as fetched from Stripe. ``attempts`` counts the failed tries on its newest invoice, if open."""
 
     stripe_id: str
     stripe_customer_id: str
@@ -47,6 +47,7 @@ class Facts:
     period_end: datetime
     cancel_at_period_end: bool
     draft_id: str | None
+    invoice_id: str | None = None
 
     def entitlement(self) -> Entitlement:
         """What these facts give, for a subscription that may be new (``paid`` gates the first period)."""
