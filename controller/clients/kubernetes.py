@@ -6,21 +6,32 @@ The only module that imports the library. Everything here blocks: call it from a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
 import urllib3
 import yaml
 from kubernetes import client, config, watch
+from kubernetes.utils.quantity import parse_quantity
 
 from controller.core import ids
+from controller.core import log as logs
 from controller.core.errors import Permanent, Temporary, foreign
 from controller.core.settings import Group
+from controller.domain.pod_metrics import Measurement
+
+log = logs.get(__name__)
 
 ARGO_GROUP = "argoproj.io"
 ARGO_VERSION = "v1alpha1"
 ARGO_NAMESPACE = "argocd"
+METRICS_GROUP = "metrics.k8s.io"
+METRICS_VERSION = "v1beta1"
+NAMESPACE_PREFIX = "box-"
+MOST_MILLICORES = 10**6
+MOST_BYTES = 2**50
 REFRESH = "argocd.argoproj.io/application-set-refresh"
 WATCH_SECONDS = 240
 _TIMEOUT = (3, 15)
@@ -106,6 +117,23 @@ class Cluster:
         listed = _asked(lambda: self._core.list_namespaced_pod(namespace, _request_timeout=_TIMEOUT))
         return len(listed.items)
 
+    def pod_metrics(self) -> list[Measurement]:
+        """What every box of the cell used at its last measurement; a box without one is not in the list.
+
+        Raises Permanent if the cluster has no metrics API.
+        """
+        listed = _asked(
+            lambda: self._custom.list_cluster_custom_object(
+                METRICS_GROUP, METRICS_VERSION, "pods", _request_timeout=_TIMEOUT
+            )
+        )
+        found: dict[str, Measurement] = {}
+        for item in listed.get("items") or []:
+            one = _measurement(item)
+            if one is not None:
+                found[one.box_id] = _sum(found[one.box_id], one) if one.box_id in found else one
+        return list(found.values())
+
     def has_namespace(self, namespace: str) -> bool:
         """Whether the namespace exists, even if it is being deleted."""
         field = f"metadata.name={namespace}"
@@ -114,7 +142,35 @@ class Cluster:
 
 def namespace(box_id: str) -> str:
     """The namespace of a box."""
-    return f"box-{box_id}"
+    return f"{NAMESPACE_PREFIX}{box_id}"
+
+
+def _measurement(item: dict[str, Any]) -> Measurement | None:
+    """One pod of a box; None for somebody else's, for one without containers, and for what cannot be read."""
+    try:
+        space = item["metadata"]["namespace"]
+        if not space.startswith(NAMESPACE_PREFIX) or not item["containers"]:
+            return None
+        usage = [one["usage"] for one in item["containers"]]
+        millicores = _whole(sum(parse_quantity(one["cpu"]) for one in usage) * 1000, MOST_MILLICORES)
+        memory = _whole(sum(parse_quantity(one["memory"]) for one in usage), MOST_BYTES)
+        at = datetime.fromisoformat(item["timestamp"]).astimezone(UTC)
+        return Measurement(space.removeprefix(NAMESPACE_PREFIX), at, millicores, memory)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        log.warning("cluster.measurement_unreadable", reason=foreign(repr(exc)))
+        return None
+
+
+def _whole(amount: Decimal, most: int) -> int:
+    whole = int(amount.to_integral_value(ROUND_CEILING))
+    if not 0 <= whole <= most:
+        raise ValueError(f"{whole} is out of range")
+    return whole
+
+
+def _sum(one: Measurement, other: Measurement) -> Measurement:
+    cpu, memory = one.cpu_millicores + other.cpu_millicores, one.memory_bytes + other.memory_bytes
+    return Measurement(one.box_id, max(one.at, other.at), cpu, memory)
 
 
 def _asked(call: Any) -> Any:
