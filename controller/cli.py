@@ -77,6 +77,12 @@ def writer() -> None:
 
 
 @app.command()
+def notices() -> None:
+    """Send what customers have to be told, by Telegram and mail."""
+    _dramatiq("controller.workers.actors:notices_broker", "notices", threads=4)
+
+
+@app.command()
 def sweeper() -> None:
     """Send again whatever was left behind."""
     from controller.core.settings import load
@@ -94,14 +100,18 @@ def sweeper() -> None:
 
 @app.command()
 def watcher() -> None:
-    """Follow the cluster's Applications and move jobs on."""
+    """Follow the cluster: Applications move jobs on, and what pods use is written down."""
     from controller.clients.kubernetes import Cluster, ClusterSettings
     from controller.core.settings import load
-    from controller.workers import context
+    from controller.domain.pod_metrics import PodMetricsSettings
+    from controller.workers import context, pod_metrics
     from controller.workers import watcher as watching
 
-    def work(stop: asyncio.Event) -> Awaitable[None]:
-        return watching.run(context.build().database, Cluster(load(ClusterSettings)), stop)
+    async def work(stop: asyncio.Event) -> None:
+        parts, cluster, often = context.build(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(watching.run(parts.database, cluster, parts.bell, stop))
+            both.create_task(pod_metrics.run(parts.database, cluster, often, stop))
 
     _until_stopped("watcher", work)
 
@@ -190,12 +200,14 @@ def _dramatiq(broker: str, queue: str, *, threads: int) -> None:
 
 
 def _until_stopped(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    from controller.core import log
+    from controller.core import log, metrics
+    from controller.core.settings import load
 
     async def guarded() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        metrics.serve(load(metrics.MetricsSettings))
         await work(stop)
 
     log.configure(name)

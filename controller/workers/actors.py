@@ -1,4 +1,4 @@
-"""The Dramatiq processes: which actors listen on which queue. ``openclaw-cloud worker|writer`` runs one of the two.
+"""The Dramatiq processes: which actors listen on which queue. ``openclaw-cloud worker|writer|notices`` runs one.
 
 Actors record a failure and return; the sweeper asks again. Each process has one event loop of its own.
 """
@@ -10,15 +10,24 @@ from collections.abc import Awaitable, Callable
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
+from controller.clients.email import Mailer, MailSettings
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.clients.stripe import Stripe, StripeSettings
+from controller.clients.telegram import Telegram, TelegramSettings
 from controller.core import log as logs
+from controller.core import metrics
+from controller.core.crypto import Sealer
+from controller.core.db import Database
 from controller.core.errors import CloudError, foreign
+from controller.core.i18n import Catalogs
+from controller.core.metrics import MetricsSettings
 from controller.core.queue import Bell, broker
-from controller.core.settings import QueueSettings, load
-from controller.domain import bells
+from controller.core.settings import DatabaseSettings, QueueSettings, SealingSettings, load
+from controller.domain import bells, letters
+from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
-from controller.workers import billing, context, provisioning
+from controller.workers import billing, context, notices, provisioning
+from controller.workers.notices import NoticeSettings, Sender
 
 log = logs.get(__name__)
 
@@ -39,6 +48,7 @@ def billing_broker() -> None:
         await billing.count_failure(parts.database, event_id, error)
 
     _declare(made, bells.EVENT, handle_event, count_crash)
+    metrics.serve(load(MetricsSettings))
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 
 
@@ -58,6 +68,29 @@ def writer_broker() -> None:
 
     _declare(made, bells.COMMITS, write_commits)
     _declare(made, bells.REFRESH, refresh)
+    metrics.serve(load(MetricsSettings))
+    dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
+
+
+def notices_broker() -> None:
+    """Make this process's broker the one that sends notices, the only process with the mail server's password."""
+    logs.configure("notices")
+    made = broker(load(QueueSettings), working=True)
+    sender = Sender(
+        database=Database(load(DatabaseSettings)),
+        sealer=Sealer(load(SealingSettings).sealing_key.get_secret_value()),
+        telegram=Telegram(load(TelegramSettings)),
+        mailer=Mailer(load(MailSettings)),
+        catalogs=Catalogs(letters.LOCALES),
+        web_url=load(NoticeSettings).web_url,
+        retention=load(LifecycleSettings).retention,
+    )
+
+    async def send_notice(notice_id: str) -> None:
+        await notices.send(sender, notice_id)
+
+    _declare(made, bells.NOTICE, send_notice)
+    metrics.serve(load(MetricsSettings))
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 
 

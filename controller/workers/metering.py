@@ -13,7 +13,7 @@ import redis.asyncio as redis
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from controller.core import failpoints
+from controller.core import clock, failpoints, metrics
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, foreign
@@ -22,6 +22,12 @@ from controller.domain import usage
 from controller.domain.measured import STREAM, Measured
 
 log = logs.get(__name__)
+
+STORED = metrics.counter("meter_entries", "Entries taken from the stream, by what became of them", "outcome")
+BACKLOG = metrics.gauge("meter_backlog_entries", "Entries in the stream that are not in Postgres yet")
+LAG = metrics.gauge("meter_lag_seconds", "Age of the oldest entry that is not in Postgres yet")
+ASIDES = metrics.gauge("meter_set_aside", "Entries that could not be read or stored, for a human to look at")
+FAILURES = metrics.counter("meter_failures", "Turns that failed because Redis or Postgres was away")
 
 GROUP = "meter"
 ASIDE = "oc:usage:aside"
@@ -56,6 +62,7 @@ async def run(database: Database, queue: QueueSettings, stop: asyncio.Event, pac
             try:
                 await meter.turn()
             except (redis.RedisError, OSError, CloudError) as error:
+                FAILURES.inc()
                 log.warning("metering.waits", error=foreign(error))
                 await _wait(stop, pace.pause)
 
@@ -72,6 +79,7 @@ class _Consumer:
 
     async def turn(self) -> None:
         """Take a batch and store it; the group is made again if Redis forgot it."""
+        await self._look()
         try:
             entries = await self._take()
         except redis.ResponseError as error:
@@ -83,6 +91,17 @@ class _Consumer:
             self._unfinished = True
             await self._store(entries)
         self._unfinished = bool(entries)
+
+    async def _look(self) -> None:
+        """Show how far behind we are: a stored entry is deleted, so the stream's first is the oldest unfinished."""
+        async with self._stream.pipeline(transaction=False) as pipeline:
+            pipeline.xlen(STREAM)
+            pipeline.xrange(STREAM, count=1)
+            pipeline.xlen(ASIDE)
+            backlog, first, aside = await pipeline.execute()
+        BACKLOG.set(backlog)
+        ASIDES.set(aside)
+        LAG.set(max(0.0, clock.now().timestamp() - _written_at(first[0][0])) if first else 0)
 
     async def _take(self) -> list[_Entry]:
         if self._unfinished:
@@ -121,6 +140,8 @@ class _Consumer:
             return
         failpoints.hit("meter.inserted")
         await self._finish(entries)
+        STORED.labels("new").inc(new)
+        STORED.labels("known").inc(len(entries) - new)
         log.info("metering.stored", entries=len(entries), new=new)
 
     async def _insert(self, entries: list[_Entry]) -> int:
@@ -133,6 +154,7 @@ class _Consumer:
         kept: dict[Any, Any] = {**fields, b"reason": reason.encode(), b"entry": entry_id}
         await self._stream.xadd(ASIDE, kept)
         await self._finish([entry])
+        STORED.labels("set_aside").inc()
         log.error("metering.entry_set_aside", entry=entry_id.decode(), reason=reason)
 
     async def _finish(self, entries: list[_Entry]) -> None:
@@ -142,6 +164,11 @@ class _Consumer:
             pipeline.xack(STREAM, GROUP, *done)
             pipeline.xdel(STREAM, *done)
             await pipeline.execute()
+
+
+def _written_at(entry_id: bytes) -> float:
+    """When Redis took the entry: ids begin with its clock's milliseconds."""
+    return int(entry_id.split(b"-")[0]) / 1000
 
 
 async def _wait(stop: asyncio.Event, longest: timedelta) -> None:

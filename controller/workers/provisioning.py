@@ -10,11 +10,12 @@ import asyncio
 from controller.clients import kubernetes
 from controller.clients.argocd import Observed
 from controller.clients.kubernetes import Cluster
-from controller.core import failpoints
+from controller.core import failpoints, metrics
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError
-from controller.domain import boxes, jobs, progress
+from controller.core.queue import Doorbell
+from controller.domain import bells, boxes, jobs, progress
 from controller.domain.boxes import Box
 from controller.domain.completion import finish
 from controller.domain.jobs import Job, JobState, Verb
@@ -24,6 +25,9 @@ from controller.gitops.repository import Repository
 
 log = logs.get(__name__)
 
+COMMITS = metrics.counter("git_commits", "Jobs that landed in Git, each in a commit of its own")
+PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to the remote's answer")
+FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
 
 
@@ -43,11 +47,12 @@ async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
             log.warning("gitops.refresh_failed", application_set=name, error=str(error))
 
 
-async def observe(database: Database, cluster: Cluster, seen: Observed) -> bool:
+async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Doorbell | None = None) -> bool:
     """Move the box's committed jobs on as far as ``seen`` proves; whether another look at it may prove more.
 
     It may while a pod or namespace is still going, and while a job that the cluster runs already is not yet recorded
-    as committed: the writer pushes first and writes that down second.
+    as committed: the writer pushes first and writes that down second. Without a bell, what the customer has to be
+    told now waits for the sweeper.
     """
     async with database.transaction() as session:
         unseen = await jobs.open_of(session, seen.box_id, JobState.QUEUED, JobState.COMMITTED)
@@ -57,11 +62,13 @@ async def observe(database: Database, cluster: Cluster, seen: Observed) -> bool:
         return bool(reached)
     gone = await asyncio.to_thread(_gone, cluster, committed[-1])
     if gone:
-        await _record_synced(database, seen.box_id, committed[-1].rev)
+        for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev):
+            if bell is not None:
+                await bell.ring(bells.NOTICE, notice_id)
     return not gone or len(committed) < len(reached)
 
 
-async def _record_synced(database: Database, box_id: str, rev: int) -> None:
+async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]:
     async with database.transaction() as session:
         box = await boxes.get(session, box_id, lock=True)
         for job in await jobs.open_of(session, box.id, JobState.COMMITTED):
@@ -69,7 +76,7 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> None:
                 jobs.synced(job)
                 await progress.add(session, box.id, "synced", job=job.id, verb=job.verb, rev=job.rev)
         box.synced_rev = max(box.synced_rev, rev)
-        await finish(session, box)
+        return await finish(session, box)
 
 
 async def _write_batch(database: Database, repository: Repository, cluster: Cluster) -> bool:
@@ -85,13 +92,23 @@ async def _write_batch(database: Database, repository: Repository, cluster: Clus
         intents = [_intent(job, owners[job.box_id], tip) for job in batch]
         outcome = await asyncio.to_thread(commits.write, repository, intents)
     except CloudError as error:
+        FAILURES.labels(error.code).inc()
         log.warning("gitops.batch_failed", jobs=len(batch), error=str(error))
         await _record(database, batch, Outcome(refused={job.id: error for job in batch}))
         return False
     await _record(database, batch, outcome)
+    _count(outcome)
     failpoints.hit("gitops.recorded")
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
     return True
+
+
+def _count(outcome: Outcome) -> None:
+    COMMITS.inc(len(outcome.landed))
+    if outcome.landed:
+        PUSH_SECONDS.observe((outcome.pushed_at - outcome.built_at).total_seconds())
+    for error in outcome.refused.values():
+        FAILURES.labels(error.code).inc()
 
 
 def _intent(job: Job, box: Box, tip: str) -> Intent:

@@ -8,17 +8,21 @@ from datetime import timedelta
 from pydantic import Field
 from sqlalchemy import Select, select
 
-from controller.core import clock, failpoints
+from controller.core import clock, failpoints, metrics
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import bells, inbox, lifecycle, subscriptions
+from controller.domain import bells, inbox, lifecycle, notices, subscriptions
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import LifecycleSettings
+from controller.workers import health
 
 log = logs.get(__name__)
+
+RUNG = metrics.counter("sweeper_rings", "What was left behind and rung for again", "kind")
+FAILURES = metrics.counter("sweeper_failures", "Sweeps that failed, by our error code", "error")
 
 LAGGING = timedelta(seconds=30)
 """A committed job older than this asks Argo CD to look again; an ordinary sync takes a few seconds."""
@@ -39,6 +43,8 @@ async def run(
         try:
             await sweep(database, bell, keep)
         except CloudError as error:
+            health.blind()
+            FAILURES.labels(error.code).inc()
             log.warning("sweeper.failed", error=str(error))
         try:
             async with asyncio.timeout(settings.sweep_interval.total_seconds()):
@@ -48,7 +54,7 @@ async def run(
 
 
 async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings) -> None:
-    """Ring for every waiting event, queued job and lagging box; end retentions and renew what nobody pays."""
+    """Ring for every waiting event and notice, queued job and lagging box; end retentions, renew what nobody pays."""
     async with database.transaction() as session:
         await lifecycle.end_retention(session, keep)
         await subscriptions.renew_complimentary(session)
@@ -57,13 +63,25 @@ async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings) -> 
         events = await inbox.due(session, "stripe")
         queued = await session.scalar(select(_queued().exists()))
         lagging = list(await session.scalars(_lagging()))
+        await notices.recover(session)
+        untold = await notices.due(session)
     for event_id in events:
         await bell.ring(bells.EVENT, event_id)
     if queued:
         await bell.ring(bells.COMMITS)
     if lagging:
         await bell.ring(bells.REFRESH, *lagging)
+    for notice_id in untold:
+        await bell.ring(bells.NOTICE, notice_id)
+    _count(event=len(events), commits=int(bool(queued)), refresh=len(lagging), notice=len(untold))
     failpoints.hit("sweeper.rung")
+    async with database.transaction() as session:
+        await health.observe(session)
+
+
+def _count(**rung: int) -> None:
+    for kind, count in rung.items():
+        RUNG.labels(kind).inc(count)
 
 
 def _queued() -> Select[str]:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from typing import Any
 
 from controller.clients import argocd
 from controller.clients.argocd import Observed
 from controller.clients.kubernetes import Cluster
+from controller.core import clock, metrics
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError
+from controller.core.queue import Doorbell
 from controller.workers import provisioning
 
 log = logs.get(__name__)
+
+LAST_EVENT = metrics.gauge("watcher_last_event_timestamp_seconds", "When an Application was last seen or changed")
+LAST_CONTACT = metrics.gauge("watcher_last_contact_timestamp_seconds", "When a list or watch last ended well")
+FAILURES = metrics.counter("watcher_failures", "Breaks with the cluster and looks that failed", "error")
+WAITING = metrics.gauge("watcher_boxes_waiting", "Boxes looked at again because a pod is still ending")
 
 LOOK_AGAIN_SECONDS = 0.5
 PAUSE_SECONDS = 1.0
 
 
-async def run(database: Database, cluster: Cluster, stop: asyncio.Event) -> None:
+async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asyncio.Event) -> None:
     """Follow the cluster until ``stop`` is set; after any break it lists again, so nothing is missed."""
     arrivals: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -33,14 +41,16 @@ async def run(database: Database, cluster: Cluster, stop: asyncio.Event) -> None
         looks = [seen] if seen is not None else list(waiting.values())
         for look in looks:
             try:
-                still = await provisioning.observe(database, cluster, look)
+                still = await provisioning.observe(database, cluster, look, bell)
             except CloudError as error:
+                FAILURES.labels(error.code).inc()
                 log.warning("watcher.observe_failed", box_id=look.box_id, error=str(error))
                 still = True
             if still:
                 waiting[look.box_id] = look
             else:
                 waiting.pop(look.box_id, None)
+        WAITING.set(len(waiting))
     ending.set()
 
 
@@ -61,10 +71,12 @@ def _follow(
     while not ending.is_set():
         try:
             listed, version = cluster.applications()
-            for application in listed:
+            LAST_CONTACT.set(clock.now().timestamp())
+            for application in itertools.chain(listed, cluster.changes(version)):
+                LAST_EVENT.set(clock.now().timestamp())
                 loop.call_soon_threadsafe(arrivals.put_nowait, application)
-            for application in cluster.changes(version):
-                loop.call_soon_threadsafe(arrivals.put_nowait, application)
+            LAST_CONTACT.set(clock.now().timestamp())
         except CloudError as error:
+            FAILURES.labels(error.code).inc()
             log.warning("watcher.cluster_away", error=str(error))
             ending.wait(PAUSE_SECONDS)

@@ -23,6 +23,7 @@ from controller.domain.boxes import Box
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import Mint
+from controller.domain.notices import Notice
 from controller.domain.plans import PLANS, Currency, get
 from controller.domain.subscriptions import Subscription
 from controller.sandbox.stripe.app import create_app
@@ -153,3 +154,29 @@ async def test_an_event_that_crashes_its_handler_is_counted_and_waits(shop: Shop
 async def test_an_event_about_nothing_of_ours_is_done_at_once(shop: Shop) -> None:
     await shop.deliver([{"id": "evt_1", "type": "product.created", "data": {"object": {"object": "product"}}}])
     assert (await shop.state())[2] == []
+
+
+async def test_a_failed_payment_is_told_once_an_attempt_however_often_stripe_tells_it(shop: Shop) -> None:
+    subscription = await shop.buy()
+    await shop.deliver(shop.events())
+    invoice = shop.control(f"subscriptions/{subscription}/renew", outcome="failed")["invoice"]
+    for _ in range(2):
+        await shop.deliver(shop.events() * 3)
+        shop.control(f"invoices/{invoice}/attempt", outcome="failed")
+    await shop.deliver(shop.events() * 3)
+    async with shop.database.transaction() as session:
+        told = await session.scalars(select(Notice).where(Notice.channel == "email").order_by(Notice.id))
+        keys = [(row.kind, row.dedupe_key) for row in told]
+    warned = [("payment_failed", f"{invoice}:1"), ("payment_failed", f"{invoice}:2")]
+    assert keys == [*warned, ("payment_suspended", invoice)]
+
+
+async def test_the_end_of_a_subscription_is_told_once(shop: Shop) -> None:
+    subscription = await shop.buy()
+    await shop.deliver(shop.events())
+    headers = {"Authorization": f"Bearer {KEY}"}
+    httpx.delete(f"{shop.url}/v1/subscriptions/{subscription}", headers=headers).raise_for_status()
+    await shop.deliver(shop.events() * 2)
+    async with shop.database.transaction() as session:
+        told = await session.scalars(select(Notice.kind).where(Notice.channel == "email"))
+        assert list(told) == ["subscription_ended"]

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import redis.asyncio as redis
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from controller.core import clock, failpoints, ids
+from controller.core import clock, failpoints, ids, metrics
 from controller.core.db import Database
-from controller.core.settings import QueueSettings
+from controller.core.settings import DatabaseSettings, QueueSettings
 from controller.domain.measured import STREAM, Measured
 from controller.domain.usage import UsageEvent
 from controller.workers import metering
@@ -143,6 +144,21 @@ async def test_the_group_comes_back_after_redis_forgot_everything(
         await stream.flushall()
         await put(stream, box_id)
         await until(lambda: _rows(database, 2))
+
+
+async def test_while_postgres_is_away_the_backlog_and_its_age_are_shown(
+    queue: QueueSettings, stream: redis.Redis, box_id: str
+) -> None:
+    await stream.xadd(STREAM, {"usage": "the oldest"}, id="1-1")
+    await put(stream, box_id, 2)
+    away = Database(DatabaseSettings(postgres_dsn=SecretStr("postgresql://nobody@127.0.0.1:9/none")))
+    async with metered(away, queue):
+        await until(lambda: _shown("meter_backlog_entries", 3))
+    assert (metrics.REGISTRY.get_sample_value("meter_lag_seconds") or 0) > 10**9
+
+
+async def _shown(name: str, value: float) -> bool:
+    return metrics.REGISTRY.get_sample_value(name) == value
 
 
 async def _rows(database: Database, count: int) -> bool:
