@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import Counter, Histogram
 from sqlalchemy import text
 
 from api import errors
@@ -15,6 +15,10 @@ from api.agent import routes as agent
 from api.deps import Parts
 from api.onboarding import drafts
 from api.webhooks import stripe
+from controller.core import metrics
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that the metrics tell apart; a caller may send any word as one."""
 
 
 def create(parts: Parts) -> FastAPI:
@@ -42,7 +46,7 @@ def create(parts: Parts) -> FastAPI:
 
 
 def _measure(app: FastAPI) -> None:
-    registry = CollectorRegistry()
+    registry = metrics.registry()
     requests = Counter("api_requests", "Requests answered", ["route", "method", "status"], registry=registry)
     seconds = Histogram("api_request_seconds", "Time to the answer", ["route"], registry=registry)
 
@@ -51,11 +55,13 @@ def _measure(app: FastAPI) -> None:
         start = time.perf_counter()
         response = await call_next(request)
         route = getattr(request.scope.get("route"), "path", "unknown")
-        requests.labels(route, request.method, response.status_code).inc()
+        method = request.method if request.method in METHODS else "other"
+        requests.labels(route, method, response.status_code).inc()
         seconds.labels(route).observe(time.perf_counter() - start)
         return response
 
     @app.get("/metrics")
-    async def metrics() -> Response:
+    async def shown() -> Response:
         """Prometheus' text format."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        content, media_type = metrics.page(registry)
+        return Response(content, media_type=media_type)

@@ -26,6 +26,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from controller.core import log as logs
+from controller.core import metrics
 from controller.core.errors import CloudError
 from controller.core.settings import DatabaseSettings, QueueSettings, TokenSettings, load
 from proxy import body, errors, limits, meter, naming
@@ -228,7 +229,7 @@ def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 def _counters() -> Counters:
-    registry = CollectorRegistry()
+    registry = metrics.registry()
     return Counters(
         registry=registry,
         requests=Counter("proxy_requests", "Answers by status", ["status"], registry=registry),

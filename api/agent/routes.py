@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.deps import AgentBox, Given, Parts
 from controller.core.errors import NotFound
-from controller.domain import boxes, completion, vault
+from controller.domain import bells, boxes, completion, vault
 from controller.domain.boxes import Box
 
 POLL_SECONDS = 0.5
@@ -52,9 +52,11 @@ async def profile(
 
 @router.post("/ready", status_code=204)
 async def ready(given: Given, box_id: AgentBox, report: Ready) -> Response:
-    """The gateway runs: jobs that waited for it are done."""
+    """The gateway runs: jobs that waited for it are done, and the customer is told."""
     async with given.database.transaction() as session:
-        await completion.report_ready(session, box_id, profile=report.profile, gateway=report.gateway)
+        written = await completion.report_ready(session, box_id, profile=report.profile, gateway=report.gateway)
+    for notice_id in written:
+        await given.bell.ring(bells.NOTICE, notice_id)
     return Response(status_code=204)
 
 
