@@ -16,6 +16,8 @@ CELL = "local"
 DRAMATIQ_READY = "ready for action"
 PODS_STOP = timedelta(seconds=60)
 """The cluster ends with its pods, each of which may take its 45 seconds."""
+POD_METRICS = {"POD_METRICS_INTERVAL": "PT15S"}
+"""A sandbox is looked at for minutes, not days."""
 _INHERITED = ("PATH", "LANG", "TZ", "APP_ENV", "FAILPOINTS", "FAILPOINT_LOG", "RETENTION", "SWEEP_INTERVAL")
 
 
@@ -89,12 +91,23 @@ def platform(state: State, at: Addresses, data: Path, repo: Path) -> list[Servic
         Service("cluster", _cluster(state, at, data, repo), _env(), "cluster", stop_grace=PODS_STOP),
         _ours("api", store | keys | stripe | api, "api"),
         _ours("proxy", store | proxy, "proxy"),
-        _ours("worker", store | keys | stripe, says=DRAMATIQ_READY),
-        _ours("writer", store | keys | git | cluster, says=DRAMATIQ_READY),
-        _ours("sweeper", store | keys),
-        _ours("watcher", store | keys | cluster),
-        _ours("meter", store),
+        _ours("worker", store | keys | stripe | _metrics(state, "worker"), says=DRAMATIQ_READY),
+        _ours("writer", store | keys | git | cluster | _metrics(state, "writer"), says=DRAMATIQ_READY),
+        _ours("notices", store | sealing | _post(state) | _metrics(state, "notices"), says=DRAMATIQ_READY),
+        _ours("sweeper", store | keys | _metrics(state, "sweeper")),
+        _ours("watcher", store | keys | cluster | POD_METRICS | _metrics(state, "watcher")),
+        _ours("meter", store | _metrics(state, "meter")),
     ]
+
+
+def _metrics(state: State, name: str) -> dict[str, str]:
+    return {"METRICS_PORT": str(state.ports[f"metrics-{name}"])}
+
+
+def _post(state: State) -> dict[str, str]:
+    """How customers are reached: the Telegram of the sandbox, and a mail server if the environment names one."""
+    mail = {name: os.environ[name] for name in ("SMTP_URL", "MAIL_FROM") if name in os.environ}
+    return {"TELEGRAM_API_URL": state.url("telegram"), "WEB_URL": state.url("api"), **mail}
 
 
 def _ours(name: str, settings: dict[str, str], port: str | None = None, says: str | None = None) -> Service:

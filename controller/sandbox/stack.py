@@ -86,6 +86,7 @@ class Stack:
             "postgres_dsn": self.at.dsn,
             "queue_redis_url": self.at.queue,
             "cache_redis_url": self.at.cache,
+            "metrics": {name: f"{self.state.url(f'metrics-{name}')}/metrics" for name in state.MEASURED},
             "admin_token": self.state.admin_token,
             "processes": servers | {name: process.child.pid for name, process in self._running.items()},
         }  # fmt: skip

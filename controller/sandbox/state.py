@@ -15,8 +15,12 @@ from controller.core import crypto
 from controller.core.errors import Permanent
 from controller.sandbox.processes import free_port, listening
 
+MEASURED = ("worker", "writer", "notices", "sweeper", "watcher", "meter")
+"""Our processes without a web server of their own: each shows its metrics on a port."""
+
 PORTS = (
     "postgres", "queue", "cache", "stripe", "telegram", "llm", "mail", "smtp", "api", "secrets", "proxy", "cluster",
+    *(f"metrics-{name}" for name in MEASURED),
 )  # fmt: skip
 
 
