@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import httpx
 
 from controller.core import ids
 from controller.core.errors import Permanent
+from controller.core.i18n import Catalogs
+from controller.domain import letters
 from controller.domain.plans import Currency, PlanName, price_key
 
 POLL_SECONDS = 0.1
 USER_ID = 7001
+AGENT = "Ana"
+
+
+@cache
+def _said_by_us() -> frozenset[str]:
+    catalogs, facts = Catalogs(letters.LOCALES), {"agent": AGENT}
+    spoken = [kind for kind in letters.KINDS.values() if kind.chat is not None]
+    return frozenset(letters.chat(catalogs, kind, locale, facts) for kind in spoken for locale in catalogs.locales)
 
 
 class TooSlow(Permanent):
@@ -29,6 +40,7 @@ class Customer:
         self._http = httpx.AsyncClient(timeout=30)
         self._after = 0
         self.bot: dict[str, Any] = {}
+        self.notices: list[str] = []
         self.draft_id = ""
         self.box_id = ""
         self.subscription = ""
@@ -42,9 +54,9 @@ class Customer:
         """Make a bot at BotFather, answer the questions, and have a Checkout page to pay on."""
         name = f"claw_{ids.new()[-8:]}_bot"
         control = self._at["telegram"]["control_url"]
-        self.bot = await self._post(f"{control}/bots", {"username": name, "name": "Ana"})
+        self.bot = await self._post(f"{control}/bots", {"username": name, "name": AGENT})
         answers = {
-            "niche": niche, "agent_name": "Ana", "locale": locale, "bot_token": self.bot["token"],
+            "niche": niche, "agent_name": AGENT, "locale": locale, "bot_token": self.bot["token"],
             "telegram_users": [USER_ID], "plan": plan.value, "currency": "brl", "email": "ana@example.com",
         }  # fmt: skip
         made = await self._post(f"{self._at['api_url']}/onboarding/drafts", answers)
@@ -86,7 +98,7 @@ class Customer:
         await self._post(f"{control}/bots/{self.bot['id']}/messages", {"user_id": user_id, "text": text})
 
     async def hear(self, within: timedelta) -> str:
-        """The bot's next message.
+        """The agent's next message; what the platform says through the bot meanwhile goes to ``notices``.
 
         Raises TooSlow if there is none within the time.
         """
@@ -97,7 +109,9 @@ class Customer:
             answer = await self._http.get(f"{control}/bots/{self.bot['id']}/messages", params=params)
             for message in answer.raise_for_status().json()["messages"]:
                 self._after = message["message_id"]
-                return str(message["text"])
+                if message["text"] not in _said_by_us():
+                    return str(message["text"])
+                self.notices.append(message["text"])
         raise TooSlow("no_message", within=str(within))
 
     async def milestone(self, name: str, within: timedelta, **facts: Any) -> dict[str, Any]:
