@@ -105,8 +105,9 @@ def _metrics(state: State, name: str) -> dict[str, str]:
 
 
 def _post(state: State) -> dict[str, str]:
-    """How customers are reached: the Telegram of the sandbox, and a mail server if the environment names one."""
-    mail = {name: os.environ[name] for name in ("SMTP_URL", "MAIL_FROM") if name in os.environ}
+    """How customers are reached: the Telegram of the sandbox, and its mail sink unless the environment says where."""
+    mail = {"SMTP_URL": f"smtp://127.0.0.1:{state.ports['smtp']}"}
+    mail |= {name: os.environ[name] for name in ("SMTP_URL", "MAIL_FROM") if name in os.environ}
     return {"TELEGRAM_API_URL": state.url("telegram"), "WEB_URL": state.url("api"), **mail}
 
 
