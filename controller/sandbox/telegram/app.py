@@ -1,4 +1,4 @@
-"""Telegram's stand-in as a web application: ``/bot<token>/<method>``, and control below ``/_control``."""
+"""Telegram's stand-in as a web application: the Bot API, the customer's chat page, and control below ``/_control``."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from controller.core import log as logs
-from controller.sandbox.documents import Documents
-from controller.sandbox.telegram import control, params
+from controller.sandbox.documents import Document, Documents
+from controller.sandbox.telegram import control, files, methods, pages, params, steering, updates
 from controller.sandbox.telegram.bots import Town
 from controller.sandbox.telegram.faults import Fault
-from controller.sandbox.telegram.methods import METHODS
+from controller.sandbox.telegram.params import Params
 from controller.sandbox.telegram.polling import Pollers
 from controller.sandbox.telegram.pushing import Pusher
 
 log = logs.get(__name__)
 
-_BY_LOWER_NAME = {name.lower(): method for name, method in METHODS.items()}
-
 
 def create_app(folder: Path) -> Starlette:
     """The application over the bots kept in ``folder``."""
     documents = Documents(folder)
-    town = Town(documents)
+    town = Town(documents, folder / "files")
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        pushing = asyncio.create_task(Pusher(town).run())
+        for bot in town.bots():
+            updates.arm(town, bot)
+        pushing = asyncio.create_task(Pusher(town, _caller(town)).run())
         pushing.add_done_callback(_report_death)
         try:
             yield
@@ -44,10 +44,23 @@ def create_app(folder: Path) -> Starlette:
                 await pushing
             documents.close()
 
-    routes = [Route("/bot{token}/{method}", _serve, methods=["GET", "POST"]), *control.ROUTES]
+    routes = [
+        Route("/bot{token}/{method}", _serve, methods=["GET", "POST"]),
+        Route("/file/bot{token}/{path:path}", _download, methods=["GET"]),
+        *control.ROUTES,
+        *steering.ROUTES,
+        *pages.ROUTES,
+    ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Fault: _refuse, 404: _lost})
-    app.state.town, app.state.pollers, app.state.ordered = town, Pollers(town), control.Ordered()
+    app.state.town, app.state.pollers, app.state.ordered = town, Pollers(town), steering.Ordered()
     return app
+
+
+def _caller(town: Town) -> Any:
+    def call(bot: Document, name: str, given: Params) -> Any:
+        return methods.call(town, bot, name, given)
+
+    return call
 
 
 def _report_death(task: asyncio.Task[None]) -> None:
@@ -65,24 +78,28 @@ async def _serve(request: Request) -> Response:
     return JSONResponse({"ok": True, "result": result})
 
 
-async def _call(request: Request, bot: dict[str, Any], name: str, given: params.Params) -> Any:
+async def _call(request: Request, bot: Document, name: str, given: Params) -> Any:
     if name.lower() == "getupdates":
         pollers: Pollers = request.app.state.pollers
         return await pollers.poll(bot, given, request)
-    method = _BY_LOWER_NAME.get(name.lower())
-    if method is None:
-        raise Fault(404, "Not Found: method not found")
+    return methods.call(request.app.state.town, bot, name, given)
+
+
+async def _download(request: Request) -> Response:
     town: Town = request.app.state.town
-    with town.documents.transaction():
-        return method(town, bot, given)
+    bot = town.by_token(request.path_params["token"])
+    where, known = files.at(town, bot, request.path_params["path"])
+    return FileResponse(where, media_type=known["mime_type"])
 
 
 async def _refuse(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, Fault):
         raise exc
     log.info("telegram.request_refused", status=exc.status, description=exc.description)
+    if pages.wanted(request):
+        return pages.refusal(request, exc)
     return JSONResponse(exc.body(), exc.status)
 
 
-async def _lost(_: Request, __: Exception) -> Response:
-    return JSONResponse(Fault(404, "Not Found").body(), 404)
+async def _lost(request: Request, __: Exception) -> Response:
+    return await _refuse(request, Fault(404, "Not Found"))

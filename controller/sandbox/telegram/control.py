@@ -1,160 +1,100 @@
-"""What tests and the demo steer below ``/_control``: BotFather, and people who write to bots and read them."""
+"""BotFather below ``/_control``: bots, their tokens, who polls them and what they sent."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from controller.sandbox.documents import Document
-from controller.sandbox.telegram.bots import Town
-from controller.sandbox.telegram.faults import Fault
+from controller.sandbox.telegram import bodies, buttons, managed, messages, people, updates
+from controller.sandbox.telegram.faults import Fault, bad_request
 from controller.sandbox.telegram.polling import Pollers, first_of
 
 LONGEST_WAIT_SECONDS = 60
-
-
-class NewBot(BaseModel):
-    """What BotFather asks for."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    username: str
-    name: str = Field(min_length=1, max_length=64)
-
-
-class Written(BaseModel):
-    """A person's private message."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    user_id: int = Field(gt=0)
-    text: str = Field(min_length=1, max_length=4096)
-    first_name: str = "Ana"
-    language_code: str | None = None
-
-
-class Pressed(BaseModel):
-    """A person's press of an inline button."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    user_id: int
-    message_id: int
-    data: str
-
-
-class Blocking(BaseModel):
-    """Whether a person lets the bot write."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    blocked: bool
-
-
-class Refusal(BaseModel):
-    """Calls to refuse: the next ``times`` that match; without ``bot_id`` or ``method``, any."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: int = Field(ge=400, le=599)
-    description: str
-    retry_after: int | None = None
-    bot_id: int | None = None
-    method: str | None = None
-    times: int = Field(default=1, ge=1)
-
-
-class Ordered:
-    """The refusals that a test ordered; a restart forgets them."""
-
-    def __init__(self) -> None:
-        self._refusals: list[Refusal] = []
-
-    def add(self, refusal: Refusal) -> None:
-        """Refuse so from now on."""
-        self._refusals.append(refusal)
-
-    def strike(self, bot_id: int, method: str) -> None:
-        """Return, or raise the Fault of the first refusal that matches and count it down."""
-        for refusal in self._refusals:
-            if refusal.bot_id in (None, bot_id) and (refusal.method or method).lower() == method.lower():
-                refusal.times -= 1
-                if refusal.times == 0:
-                    self._refusals.remove(refusal)
-                raise Fault(refusal.status, refusal.description, retry_after=refusal.retry_after)
-
-
-BodyT = TypeVar("BodyT", bound=BaseModel)
+_TOLD = ("id", "username", "name", "revoked", "can_manage_bots", "owner", "manager")
 
 
 async def create_bot(request: Request) -> Response:
     """A new bot: ``{token, id, username}``."""
-    body = await _body(request, NewBot)
-    town = _town(request)
+    body = await bodies.body(request, bodies.NewBot)
+    town = bodies.town(request)
     with town.documents.transaction():
-        bot = town.create(body.username, body.name)
-    return JSONResponse({name: bot[name] for name in ("token", "id", "username")})
+        if body.owner_id is not None:
+            people.remember(town, body.owner_id)
+        bot = town.create(body.username, body.name, can_manage_bots=body.can_manage_bots, owner=body.owner_id)
+    return JSONResponse(_with_token(bot))
 
 
-async def revoke_bot(request: Request) -> Response:
-    """The bot's token works no more, open polls included."""
-    town = _town(request)
-    bot = town.save(_bot(request) | {"revoked": True})
-    town.bells.ring(f"updates:{bot['id']}")
-    return Response(status_code=204)
+async def create_managed_bot(request: Request) -> Response:
+    """A person confirms a manager's suggestion: ``{id, username}``; only the manager learns the token."""
+    body = await bodies.body(request, bodies.NewManagedBot)
+    town = bodies.town(request)
+    manager = town.named(body.manager)
+    if manager is None:
+        raise bad_request("MANAGER_INVALID")
+    with town.documents.transaction():
+        owner = people.remember(town, body.user_id)
+        bot = managed.create(town, manager, owner, body.username, body.name, body.request_id)
+    return JSONResponse({name: bot[name] for name in ("id", "username")})
+
+
+async def list_bots(request: Request) -> Response:
+    """Every bot, as ``show_bot`` tells of it."""
+    return JSONResponse({"bots": [_about(request, bot) for bot in bodies.town(request).bots()]})
 
 
 async def show_bot(request: Request) -> Response:
     """Who polls the bot, and what it is called."""
-    bot = _bot(request)
-    pollers: Pollers = request.app.state.pollers
-    told = {name: bot[name] for name in ("id", "username", "name", "revoked")}
-    waiting = {"pending_updates": len(_town(request).pending(bot)), "webhook_url": bot["webhook"]["url"]}
-    return JSONResponse(told | waiting | pollers.standing(bot))
+    return JSONResponse(_about(request, bodies.bot(request)))
 
 
-async def write(request: Request) -> Response:
-    """A person writes to the bot: ``{update_id, message_id}``."""
-    body = await _body(request, Written)
-    sender: Document = {"id": body.user_id, "is_bot": False, "first_name": body.first_name}
-    if body.language_code:
-        sender["language_code"] = body.language_code
-    town = _town(request)
+async def change_bot(request: Request) -> Response:
+    """Bot Management Mode is on or off, or the bot belongs to somebody else."""
+    body = await bodies.body(request, bodies.Changed)
+    town, bot = bodies.town(request), bodies.bot(request)
     with town.documents.transaction():
-        update_id, message_id = town.receive(_bot(request), sender, body.text)
-    return JSONResponse({"update_id": update_id, "message_id": message_id})
+        if body.can_manage_bots is not None:
+            bot = town.save(bot | {"can_manage_bots": body.can_manage_bots})
+        if body.owner_id is not None:
+            bot = managed.change_owner(town, bot, people.remember(town, body.owner_id))
+    return JSONResponse(_about(request, bot))
 
 
-async def press(request: Request) -> Response:
-    """A person presses a button of the bot's: ``{update_id, callback_query_id}``."""
-    body = await _body(request, Pressed)
-    town = _town(request)
+async def revoke_bot(request: Request) -> Response:
+    """The bot's token works no more, open polls included."""
+    bodies.town(request).revoke(bodies.bot(request))
+    return Response(status_code=204)
+
+
+async def rotate_token(request: Request) -> Response:
+    """The bot has a new token, ``{token, id, username}``; the old one works no more."""
+    town = bodies.town(request)
     with town.documents.transaction():
-        update_id, query_id = town.press(_bot(request), body.user_id, body.message_id, body.data)
-    return JSONResponse({"update_id": update_id, "callback_query_id": query_id})
+        bot = managed.rotate(town, bodies.bot(request))
+    return JSONResponse(_with_token(bot))
 
 
-async def block(request: Request) -> Response:
-    """A person blocks the bot, or lets it write again."""
-    body = await _body(request, Blocking)
-    _town(request).block(_bot(request), request.path_params["user"], blocked=body.blocked)
-    return JSONResponse({"blocked": body.blocked})
-
-
-async def order(request: Request) -> Response:
-    """The next calls that match are refused."""
-    request.app.state.ordered.add(await _body(request, Refusal))
+async def disturb(request: Request) -> Response:
+    """The bot's next updates get lost, come twice or come late."""
+    body = await bodies.body(request, bodies.Mischief)
+    updates.order(bodies.town(request), bodies.bot(request), **body.model_dump())
     return JSONResponse({"ordered": True})
+
+
+async def show_query(request: Request) -> Response:
+    """A press: ``{message_id, user_id, answer}``; the answer is null while the button spins."""
+    found = buttons.query(bodies.town(request), bodies.bot(request), request.path_params["query"])
+    if found is None:
+        raise Fault(404, "Not Found")
+    return JSONResponse(found)
 
 
 async def read(request: Request) -> Response:
     """The bot's messages above ``after``; with ``wait`` (seconds) as soon as there is one."""
-    town, bot = _town(request), _bot(request)
+    town, bot = bodies.town(request), bodies.bot(request)
     try:
         after = int(request.query_params.get("after", "0"))
         wait = min(float(request.query_params.get("wait", "0")), LONGEST_WAIT_SECONDS)
@@ -162,43 +102,53 @@ async def read(request: Request) -> Response:
         raise Fault(422, "after and wait must be numbers") from exc
     deadline = asyncio.get_running_loop().time() + wait
     with town.bells.listening(f"sent:{bot['id']}") as bell:
-        while not (found := town.messages(bot, after)):
+        while not (found := messages.sent_after(town, bot, after)):
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0 or not await first_of(request, left, bell):
                 break
             bell.clear()
-    return JSONResponse({"messages": [{"chat_id": one["chat"]["id"], **one} for one in found]})
+    told = [{"chat_id": one["chat"]["id"], **one} for one in found]
+    return JSONResponse({"messages": told})
+
+
+async def read_chat(request: Request) -> Response:
+    """The chat with one person, both sides, oldest first, in Telegram's form; and whether the bot is busy in it."""
+    town, bot, user_id = bodies.town(request), bodies.bot(request), request.path_params["user"]
+    found = people.acquaintance(town, bot, user_id)
+    action = town.typing.now(bot, user_id)
+    history = [
+        {name: value for name, value in one.items() if not name.startswith("_")} | {"reaction": one["_reaction"]}
+        for one in messages.history(town, bot, user_id)
+    ]
+    return JSONResponse({"blocked": found["blocked"], "action": action and action[0], "messages": history})
 
 
 async def _ready(_: Request) -> Response:
     return JSONResponse({"ready": True})
 
 
-async def _body(request: Request, model: type[BodyT]) -> BodyT:
-    try:
-        return model.model_validate_json(await request.body())
-    except ValidationError as exc:
-        problem = exc.errors(include_url=False)[0]
-        raise Fault(422, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from exc
+def _about(request: Request, bot: Document) -> Document:
+    pollers: Pollers = request.app.state.pollers
+    told = {name: bot[name] for name in _TOLD}
+    pending = updates.waiting(bodies.town(request), bot)
+    return told | {"pending_updates": pending, "webhook_url": bot["webhook"]["url"]} | pollers.standing(bot)
 
 
-def _town(request: Request) -> Town:
-    town: Town = request.app.state.town
-    return town
-
-
-def _bot(request: Request) -> Document:
-    return _town(request).bot(request.path_params["id"])
+def _with_token(bot: Document) -> Document:
+    return {name: bot[name] for name in ("token", "id", "username")}
 
 
 ROUTES = [
     Route("/_control/bots", create_bot, methods=["POST"]),
+    Route("/_control/bots", list_bots, methods=["GET"]),
     Route("/_control/bots/{id}", show_bot, methods=["GET"]),
+    Route("/_control/bots/{id}", change_bot, methods=["PATCH"]),
     Route("/_control/bots/{id}", revoke_bot, methods=["DELETE"]),
-    Route("/_control/bots/{id}/messages", write, methods=["POST"]),
+    Route("/_control/bots/{id}/token", rotate_token, methods=["POST"]),
+    Route("/_control/bots/{id}/updates", disturb, methods=["PUT"]),
     Route("/_control/bots/{id}/messages", read, methods=["GET"]),
-    Route("/_control/bots/{id}/callbacks", press, methods=["POST"]),
-    Route("/_control/bots/{id}/chats/{user:int}", block, methods=["PUT"]),
-    Route("/_control/faults", order, methods=["POST"]),
+    Route("/_control/bots/{id}/chats/{user:int}", read_chat, methods=["GET"]),
+    Route("/_control/bots/{id}/callbacks/{query}", show_query, methods=["GET"]),
+    Route("/_control/managed-bots", create_managed_bot, methods=["POST"]),
     Route("/_control/ready", _ready, methods=["GET"]),
 ]

@@ -9,6 +9,7 @@ POLLED_ELSEWHERE = "Conflict: terminated by other getUpdates request; make sure 
 WEBHOOK_ACTIVE = (
     "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
 )
+WEBHOOK_SET = "Conflict: terminated by setWebhook request"
 
 
 class Fault(CloudError):

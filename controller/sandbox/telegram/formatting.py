@@ -1,35 +1,49 @@
-"""``parse_mode`` HTML as Telegram reads it: plain text and entities, or a refusal."""
+"""What a bot writes, as its reader sees it: plain text and entities, or a refusal."""
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
-
 from controller.sandbox.documents import Document
+from controller.sandbox.telegram import marks, spotting, tags
 from controller.sandbox.telegram.faults import bad_request
+from controller.sandbox.telegram.params import Params
+from controller.sandbox.telegram.spotting import units
 
-KINDS = {
-    "b": "bold", "strong": "bold", "i": "italic", "em": "italic", "u": "underline", "ins": "underline",
-    "s": "strikethrough", "strike": "strikethrough", "del": "strikethrough", "code": "code", "pre": "pre",
-    "a": "text_link", "blockquote": "blockquote", "tg-spoiler": "spoiler", "span": "spoiler",
-}  # fmt: skip
-"""Every tag that Telegram knows, and the entity that it makes."""
+LONGEST_TEXT = 4096
+LONGEST_CAPTION = 1024
+_MODES = {"html": tags.read, "markdownv2": marks.read, "markdown": marks.read_old}
+_GIVEN = {"url", "user", "language", "custom_emoji_id"}
+
+
+def written(params: Params) -> Document:
+    """``{text, entities, source, parse_mode}`` of a message. Raises Fault for none and for one that is too long."""
+    made = _read(params, "text", "entities")
+    if not made["text"]:
+        raise bad_request("message text is empty")
+    if units(made["text"]) > LONGEST_TEXT:
+        raise bad_request("message is too long")
+    return made
+
+
+def captioned(params: Params) -> Document:
+    """The same of a file's caption, which may be empty."""
+    made = _read(params, "caption", "caption_entities")
+    if units(made["text"]) > LONGEST_CAPTION:
+        raise bad_request("message caption is too long")
+    return made
 
 
 def rendered(source: str, parse_mode: str | None) -> tuple[str, list[Document]]:
     """What the reader sees of ``source``, and its entities (offsets in UTF-16 units).
 
-    Only HTML is read; with another mode the text stays as it came. Raises Fault for HTML that Telegram refuses.
+    Without a mode the text stays as it came. Raises Fault for an unknown mode and for what Telegram refuses.
     """
-    if (parse_mode or "").lower() != "html":
+    if not parse_mode:
         return source, []
-    reader = _Reader()
-    reader.feed(source)
-    reader.close()
-    if reader.open:
-        raise bad_request(
-            f"can't parse entities: Can't find end tag corresponding to start tag \"{reader.open[-1][0]}\""
-        )
-    return reader.text, sorted(reader.entities, key=lambda entity: (entity["offset"], -entity["length"]))
+    read = _MODES.get(parse_mode.lower())
+    if read is None:
+        raise bad_request("unsupported parse_mode")
+    text, entities = read(source)
+    return text, sorted(entities, key=lambda entity: (entity["offset"], -entity["length"]))
 
 
 def trimmed(text: str, entities: list[Document]) -> tuple[str, list[Document]]:
@@ -44,32 +58,25 @@ def trimmed(text: str, entities: list[Document]) -> tuple[str, list[Document]]:
     return kept, moved
 
 
-def units(text: str) -> int:
-    """Length in UTF-16 code units, as Telegram counts."""
-    return len(text.encode("utf-16-le")) // 2
+def _read(params: Params, field: str, entities: str) -> Document:
+    source = params.text(field) or ""
+    mode = params.text("parse_mode") or None
+    text, found = rendered(source, mode)
+    if not mode:
+        found = _given(params.json(entities))
+    text, found = trimmed(text, found)
+    return {"text": text, "entities": spotting.spotted(text, found), "source": source, "parse_mode": mode}
 
 
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.text = ""
-        self.entities: list[Document] = []
-        self.open: list[tuple[str, int, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in KINDS:
-            raise bad_request(f'can\'t parse entities: Unsupported start tag "{tag}"')
-        self.open.append((tag, units(self.text), dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open[-1][0] != tag:
-            raise bad_request(f'can\'t parse entities: Unexpected end tag "{tag}"')
-        _, start, attributes = self.open.pop()
-        entity: Document = {"type": KINDS[tag], "offset": start, "length": units(self.text) - start}
-        if tag == "a":
-            entity["url"] = attributes.get("href") or ""
-        if entity["length"]:
-            self.entities.append(entity)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+def _given(entities: object) -> list[Document]:
+    if entities is None or entities == "":
+        return []
+    if not isinstance(entities, list):
+        raise bad_request("can't parse entities: expected an Array")
+    kept = []
+    for entity in entities:
+        if not isinstance(entity, dict) or not all(isinstance(entity.get(n), int) for n in ("offset", "length")):
+            raise bad_request("can't parse entities: expected an Object with offset and length")
+        wanted = {"type", "offset", "length"} | _GIVEN
+        kept.append({name: value for name, value in entity.items() if name in wanted and value is not None})
+    return [entity for entity in kept if isinstance(entity.get("type"), str)]

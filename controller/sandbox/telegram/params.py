@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
-from email.parser import BytesParser
+from dataclasses import dataclass
+from email.parser import HeaderParser
 from email.policy import HTTP
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from controller.sandbox.telegram.faults import bad_request
+from controller.sandbox.telegram.faults import Fault, bad_request
+
+LARGEST_BODY = 52 * 1024 * 1024
+"""A file of 50 MB and what comes with it."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that came with a call."""
+
+    name: str
+    content_type: str
+    content: bytes
 
 
 class Params:
@@ -26,7 +39,7 @@ class Params:
     def text(self, name: str) -> str | None:
         """The value as text, or None."""
         value = self._values.get(name)
-        return None if value is None else str(value)
+        return None if value is None or isinstance(value, Upload) else str(value)
 
     def number(self, name: str, default: int) -> int:
         """The value as a whole number. Raises Fault if it is none."""
@@ -35,6 +48,10 @@ class Params:
             return default if value in (None, "") else int(value)
         except (TypeError, ValueError) as exc:
             raise bad_request(f"{name} must be a number") from exc
+
+    def flag(self, name: str) -> bool:
+        """Whether the value is true, in any spelling that Telegram takes."""
+        return (self.text(name) or "").lower() in ("true", "1", "yes", "t", "y")
 
     def json(self, name: str) -> Any:
         """The value, decoded if it came as JSON text. Raises Fault for text that is no JSON."""
@@ -46,21 +63,40 @@ class Params:
         except ValueError as exc:
             raise bad_request(f"can't parse {name} JSON object") from exc
 
+    def upload(self, name: str) -> Upload | None:
+        """The file in the part ``name``, or in the one to which its ``attach://`` points; None if it is no file."""
+        value = self._values.get(name)
+        if isinstance(value, str) and value.startswith("attach://"):
+            value = self._values.get(value.removeprefix("attach://"))
+        return value if isinstance(value, Upload) else None
+
+    def with_values(self, **values: Any) -> Params:
+        """These parameters, with ``values`` in place of what they replace."""
+        return Params(self._values | values)
+
 
 async def read(request: Request) -> Params:
-    """The call's parameters; those of the body win over the query. Raises Fault for a body that does not parse."""
-    values: dict[str, Any] = dict(request.query_params)
-    body = await request.body()
-    kind = request.headers.get("content-type", "")
+    """The call's parameters; those of the body win over the query.
+
+    Raises Fault for a body that does not parse or is too large.
+    """
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            raise Fault(413, "Request Entity Too Large")
+    return Params(dict(request.query_params) | decoded(bytes(body), request.headers.get("content-type", "")))
+
+
+def decoded(body: bytes, kind: str) -> dict[str, Any]:
+    """The parameters in a body of this content type. Raises Fault if it does not parse."""
     if not body:
-        return Params(values)
+        return {}
     if kind.startswith("application/json"):
-        values |= _object(body)
-    elif kind.startswith("multipart/form-data"):
-        values |= _parts(body, kind)
-    else:
-        values |= dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
-    return Params(values)
+        return _object(body)
+    if kind.startswith("multipart/form-data"):
+        return _parts(body, kind)
+    return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -74,11 +110,22 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _parts(body: bytes, kind: str) -> dict[str, Any]:
-    message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
-    values = {}
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes):
-            values[name] = content.decode(errors="replace")
+    boundary = HeaderParser(policy=HTTP).parsestr(f"Content-Type: {kind}").get_boundary()
+    if not boundary:
+        raise bad_request("boundary parameter is missing in the request")
+    values: dict[str, Any] = {}
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary.encode())[1:]:
+        if part.startswith(b"--"):  # the closing boundary
+            break
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        headers = HeaderParser(policy=HTTP).parsestr(head.decode(errors="replace"))
+        name = headers.get_param("name", header="content-disposition")
+        if isinstance(name, str):
+            values[name] = _value(headers.get_filename(), headers.get_content_type(), content)
     return values
+
+
+def _value(filename: str | None, kind: str, content: bytes) -> Upload | str:
+    if filename is None:
+        return content.decode(errors="replace")
+    return Upload(filename.replace("\\", "/").rpartition("/")[2] or "file", kind, content)

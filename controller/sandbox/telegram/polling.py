@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from controller.core import clock
 from controller.sandbox.documents import Document
-from controller.sandbox.telegram import faults
+from controller.sandbox.telegram import faults, updates
 from controller.sandbox.telegram.bots import Town
 from controller.sandbox.telegram.faults import Fault
 from controller.sandbox.telegram.params import Params
@@ -53,20 +53,21 @@ class Pollers:
                 bot["allowed_updates"] = allowed
                 self._town.save(bot)
             if offset:
-                self._town.confirm(bot, offset)
+                updates.confirm(self._town, bot, offset)
 
     async def _wait(self, bot: Document, params: Params, request: Request, replaced: asyncio.Event) -> list[Document]:
         limit = min(max(params.number("limit", 100), 1), 100)
         deadline = asyncio.get_running_loop().time() + min(params.number("timeout", 0), LONGEST_POLL_SECONDS)
         with self._town.bells.listening(f"updates:{bot['id']}") as bell:
-            while not (found := self._town.pending(bot)[:limit]):
+            while not (found := updates.pending(self._town, bot)[:limit]):
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0 or not await first_of(request, left, bell, replaced):
                     return []
                 if replaced.is_set():
                     raise Fault(409, faults.POLLED_ELSEWHERE)
-                # A token that was revoked meanwhile polls no more.
-                self._town.by_token(bot["token"])
+                # A token that was revoked meanwhile polls no more, nor does a bot with a webhook.
+                if self._town.by_token(bot["token"])["webhook"]["url"]:
+                    raise Fault(409, faults.WEBHOOK_SET)
                 bell.clear()
         return found
 
