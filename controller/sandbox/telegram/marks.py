@@ -116,12 +116,12 @@ class _Reader:
         if mark == "||" and self.quoted and self.source[self.at + 2 : self.at + 3] in ("", "\n") and not last:
             self.at += 2
             self.end_quote(closed=True)
+        elif last and mark == last.mark == "]":
+            self._close_link(last)
         elif last and mark == last.mark:
             self._close(last)
         elif mark in _PAIRS:
             self._begin(_PAIRS[mark], mark, taken=len(mark))
-        elif mark == "]" and last and last.kind in ("text_link", "custom_emoji"):
-            self._close_link(last)
         elif mark == "[":
             self._begin("text_link", "]", taken=1)
         elif self.source.startswith("![", self.at):

@@ -14,6 +14,7 @@ _WRAPS = {
     "bold": "b", "italic": "i", "underline": "u", "strikethrough": "s", "code": "code", "pre": "pre",
     "blockquote": "blockquote", "expandable_blockquote": "blockquote",
 }  # fmt: skip
+_BLOCKS = frozenset({"pre", "blockquote", "expandable_blockquote"})
 _SAFE = frozenset({"http", "https", "mailto", "tg", "ton", "tel"})
 _BOT = re.compile(r"@?[A-Za-z][A-Za-z0-9_]{1,28}bot", re.IGNORECASE)
 _OPENABLE = ("photo", "document", "video", "animation", "audio", "voice")
@@ -77,7 +78,9 @@ def _between(raw: bytes, start: int, end: int, entities: list[Document]) -> Mark
             _plain(raw, at, first),
             _wrapped(entity, _between(raw, first, last, inside), _plain(raw, first, last)),
         ]
-        at = last
+        # A block stands on lines of its own: the break behind it is not shown twice.
+        is_block = entity["type"] in _BLOCKS and raw[2 * last : 2 * last + 2] == "\n".encode("utf-16-le")
+        at = last + 1 if is_block and last < end else last
     return Markup().join([*parts, _plain(raw, at, end)])
 
 

@@ -25,9 +25,16 @@ class Telegram:
     base: str
     control: httpx.Client
 
-    def new_bot(self, username: str = "farmacia_bot") -> dict[str, Any]:
+    def new_bot(self, username: str = "farmacia_bot", **more: Any) -> dict[str, Any]:
         """A bot: token, id, username."""
-        made: dict[str, Any] = self.steer("bots", username=username, name="Farmácia")
+        made: dict[str, Any] = self.steer("bots", username=username, name="Farmácia", **more)
+        return made
+
+    def started_bot(self) -> dict[str, Any]:
+        """A bot to which 7001 wrote, and that heard of it."""
+        made = self.new_bot()
+        self.write(made, "/start")
+        httpx.get(f"{self.base}/bot{made['token']}/getUpdates", params={"offset": 1_000_000_000}).raise_for_status()
         return made
 
     def bot(self, token: str) -> Bot:

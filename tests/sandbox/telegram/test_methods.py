@@ -91,7 +91,7 @@ async def test_html_becomes_text_with_entities_in_utf16_units(telegram: Telegram
     [
         ("<b>open", "Can't find end tag"),
         ("<blink>x</blink>", "Unsupported start tag"),
-        ("<b>x</i>", "Unmatched end tag at byte offset 4, expected \"</b>\", found \"</i>\""),
+        ("<b>x</i>", 'Unmatched end tag at byte offset 4, expected "</b>", found "</i>"'),
         ("<b></b>", "message text is empty"),
         ("x" * 4097, "message is too long"),
     ],

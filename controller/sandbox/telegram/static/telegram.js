@@ -19,6 +19,7 @@ function dress(root) {
     time.textContent = new Date(time.dateTime).toLocaleTimeString(document.documentElement.lang, {
       hour: "2-digit",
       minute: "2-digit",
+      hourCycle: "h23",
     });
   }
 }
