@@ -16,6 +16,8 @@ _WRAPS = {
 }  # fmt: skip
 _BLOCKS = frozenset({"pre", "blockquote", "expandable_blockquote"})
 _SAFE = frozenset({"http", "https", "mailto", "tg", "ton", "tel"})
+# A name, a colon and no port: "x.example:8080" has no scheme.
+_SCHEME = re.compile(r"[a-z][a-z0-9+-]*:(?!\d)", re.IGNORECASE)
 _BOT = re.compile(r"@?[A-Za-z][A-Za-z0-9_]{1,28}bot", re.IGNORECASE)
 _OPENABLE = ("photo", "document", "video", "animation", "audio", "voice")
 
@@ -32,7 +34,10 @@ def local(address: str) -> str:
 
     An address that a browser would run or that has no scheme we know leads nowhere.
     """
-    target = urlsplit(address if "://" in address or address.startswith(("mailto:", "tel:")) else f"https://{address}")
+    try:
+        target = urlsplit(address if _SCHEME.match(address) else f"https://{address}")
+    except ValueError:
+        return "#"
     if target.scheme not in _SAFE:
         return "#"
     if target.hostname in ("t.me", "telegram.me"):

@@ -68,8 +68,14 @@ def test_an_open_long_poll_does_not_hold_up_the_stop(tmp_path: Path) -> None:
             assert stopped_within_a_second(running)
 
 
-def test_a_killed_process_keeps_what_it_answered(tmp_path: Path) -> None:
-    with process("telegram", tmp_path) as (_, base):
-        made = httpx.post(f"{base}/_control/bots", json={"username": "kept_bot", "name": "K"}).json()
-    with process("telegram", tmp_path) as (_, base):
-        assert httpx.get(f"{base}/bot{made['token']}/getMe").json()["result"]["username"] == "kept_bot"
+def test_a_killed_process_keeps_what_it_answered_and_counts_on(tmp_path: Path) -> None:
+    written: list[dict[str, int]] = []
+    for text in ("one", "two"):  # the block's end kills the process
+        with process("telegram", tmp_path) as (_, base):
+            if not written:
+                made = httpx.post(f"{base}/_control/bots", json={"username": "kept_bot", "name": "K"}).json()
+            body = {"user_id": 7001, "text": text}
+            written.append(httpx.post(f"{base}/_control/bots/{made['id']}/messages", json=body).json())
+            updates = httpx.get(f"{base}/bot{made['token']}/getUpdates").json()["result"]
+    assert [update["message"]["text"] for update in updates] == ["one", "two"]
+    assert written[1] == {name: number + 1 for name, number in written[0].items()}
