@@ -19,9 +19,14 @@ def written(params: Params) -> Document:
     made = _read(params, "text", "entities")
     if not made["text"]:
         raise bad_request("message text is empty")
-    if units(made["text"]) > LONGEST_TEXT:
-        raise bad_request("message is too long")
+    check_length(made["text"])
     return made
+
+
+def check_length(text: str) -> None:
+    """Raises Fault for a text that is longer than a message."""
+    if units(text) > LONGEST_TEXT:
+        raise bad_request("message is too long")
 
 
 def captioned(params: Params) -> Document:

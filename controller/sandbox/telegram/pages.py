@@ -11,7 +11,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from controller.sandbox.documents import Document
-from controller.sandbox.telegram import bodies, buttons, files, managed, messages, params, people, steering, views
+from controller.sandbox.telegram import (
+    bodies,
+    buttons,
+    files,
+    formatting,
+    managed,
+    messages,
+    params,
+    people,
+    steering,
+    views,
+)
 from controller.sandbox.telegram.faults import Fault, bad_request
 
 FIRST_PERSON = 5_000_000_001
@@ -60,7 +71,8 @@ async def show_chat(request: Request) -> Response:
                 messages.receive(town, bot, person, {"text": text})
     if payload is not None:  # a reload presses Start no second time
         return _remembered(_back(bot, person), person)
-    return _remembered(views.page(request, "chat", **views.chat(town, bot, person)), person)
+    others = views.neighbours(town, person)
+    return _remembered(views.page(request, "chat", others=others, **views.chat(town, bot, person)), person)
 
 
 async def show_live(request: Request) -> Response:
@@ -87,7 +99,8 @@ async def say(request: Request) -> Response:
             field = "photo" if is_photo and files.picture_size(upload.content) else "document"
             steering.receive_file(town, bot, person, field, upload, text)
         elif text:
-            messages.receive(town, bot, person, {"text": text[:4096]})
+            formatting.check_length(text)
+            messages.receive(town, bot, person, {"text": text})
         else:
             raise bad_request("message text is empty")
     return _done(request, bot, person)

@@ -53,7 +53,7 @@ class Pusher:
                     await bell.wait()
 
     def _idle(self) -> list[str]:
-        keys = [str(bot["id"]) for bot in self._town.bots() if not bot["revoked"]]
+        keys = [str(bot["id"]) for bot in self._town.bots() if bot["webhook"]["url"]]
         return [key for key in keys if key not in self._busy and self._next(key)]
 
     async def _drain(self, client: httpx.AsyncClient, key: str) -> None:

@@ -36,7 +36,10 @@ def push(town: Town, bot: Document, kind: str, content: Document) -> int:
 
 def ring(town: Town, bot: Document) -> None:
     """Wake whoever fetches or posts the bot's updates."""
-    town.bells.ring(f"updates:{bot['id']}", "webhooks")
+    town.bells.ring(f"updates:{bot['id']}")
+    # The pusher looks at every bot, so it is not woken for one that polls.
+    if town.bot(str(bot["id"]))["webhook"]["url"]:
+        town.bells.ring("webhooks")
 
 
 def pending(town: Town, bot: Document) -> list[Document]:

@@ -40,7 +40,6 @@ def chat(town: Town, bot: Document, person: Document) -> Document:
         "bot": bot,
         "person": person,
         "here": here,
-        "others": [one | {"last": _last(town, one, person)} for one in town.bots() if not one["revoked"]],
         "everybody": people.everybody(town),
         "bubbles": [rendering.bubble(message, f"{here}/files") for message in history],
         "keyboard": buttons.keyboard(history),
@@ -52,6 +51,12 @@ def chat(town: Town, bot: Document, person: Document) -> Document:
         "doing": "blocked_status" if blocked else _DOING.get(action[0], "busy") if action else "bot",
         "restricted": not people.may_use(bot, person["id"]),
     }
+
+
+def neighbours(town: Town, person: Document) -> list[Document]:
+    """The bots to which the person ever wrote, each with the ``last`` words in its chat."""
+    met = [bot for bot in town.bots() if people.has_met(town, bot, person["id"])]
+    return [bot | {"last": _last(town, bot, person)} for bot in met]
 
 
 async def changes(town: Town, bot: Document, person: Document) -> AsyncIterator[str]:

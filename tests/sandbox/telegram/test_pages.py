@@ -230,3 +230,21 @@ async def test_an_open_page_hears_of_each_change(telegram: Telegram, browser: ht
 def test_an_unknown_bot_is_a_page_that_says_so(browser: httpx.Client) -> None:
     page = browser.get("/chat/nobody_bot?user=7001")
     assert (page.status_code, "Não funcionou" in page.text) == (404, True)
+
+
+def test_a_text_longer_than_a_message_is_refused_whole(telegram: Telegram, browser: httpx.Client) -> None:
+    made = telegram.new_bot()
+    browser.get(CHAT)
+    page = browser.post("/chat/farmacia_bot/messages?user=7001", data={"text": "x" * 4097})
+    assert (page.status_code, "message is too long" in page.text) == (400, True)
+    assert heard(telegram, made) == ["/start"]
+
+
+def test_only_bots_to_which_the_person_wrote_are_listed_beside_the_chat(
+    telegram: Telegram, browser: httpx.Client
+) -> None:
+    telegram.new_bot()
+    telegram.write(telegram.new_bot("known_bot"), "Oi")
+    telegram.new_bot("unknown_bot")
+    page = browser.get(CHAT).text
+    assert ("/chat/known_bot?" in page, "/chat/unknown_bot?" in page) == (True, False)

@@ -98,7 +98,8 @@ document.addEventListener("submit", async (event) => {
     for (const open of document.querySelectorAll("details[open]")) open.open = false;
   }
   await refreshSoon();
-  toBottom();
+  // Who writes looks at the end; who presses an older button stays there.
+  if (form === composer || form.id === "say") toBottom();
 });
 
 document.addEventListener("click", (event) => {
