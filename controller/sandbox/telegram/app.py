@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from controller.core import log as logs
 from controller.sandbox.documents import Document, Documents
-from controller.sandbox.telegram import control, files, methods, pages, params, steering, updates
+from controller.sandbox.telegram import control, files, methods, origins, pages, params, steering, updates
 from controller.sandbox.telegram.bots import Town
 from controller.sandbox.telegram.faults import Fault
 from controller.sandbox.telegram.params import Params
@@ -49,6 +49,7 @@ def create_app(folder: Path) -> Starlette:
         Route("/file/bot{token}/{path:path}", _download, methods=["GET"]),
         *control.ROUTES,
         *steering.ROUTES,
+        *origins.ROUTES,
         *pages.ROUTES,
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Fault: _refuse, 404: _lost})

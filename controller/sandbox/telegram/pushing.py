@@ -71,7 +71,8 @@ class Pusher:
                     continue
                 self._note(key, update, error)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(moved.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await moved.wait()
                 pause = min(pause * 2, LONGEST_RETRY_SECONDS)
         self._busy.discard(key)
 

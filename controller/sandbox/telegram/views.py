@@ -66,7 +66,8 @@ async def changes(town: Town, bot: Document, person: Document) -> AsyncIterator[
         while True:
             fades = _fades_in(town, bot, person)
             try:
-                await asyncio.wait_for(bell.wait(), PING_SECONDS if fades is None else min(fades, PING_SECONDS))
+                async with asyncio.timeout(PING_SECONDS if fades is None else min(fades, PING_SECONDS)):
+                    await bell.wait()
             except TimeoutError:
                 if fades is None or fades > PING_SECONDS:
                     yield ": still here\n\n"

@@ -146,9 +146,8 @@ async def test_a_webhook_gets_updates_with_its_secret_and_again_after_a_refusal(
             await asyncio.to_thread(eventually, lambda: telegram.about(made)["pending_updates"] == 0)
             with pytest.raises(TelegramConflictError, match="webhook is active"):
                 await bot.get_updates()
-            assert (
-                await bot.get_webhook_info()
-            ).last_error_message == "Wrong response from the webhook: 500 Internal Server Error"
+            info = await bot.get_webhook_info()
+            assert info.last_error_message == "Wrong response from the webhook: 500 Internal Server Error"
     assert [(secret, update.update_id) for secret, update in posts] == [("s3cret", ids["update_id"])] * 2
 
 

@@ -119,7 +119,8 @@ async def test_a_webhook_ends_the_open_poll(telegram: Telegram) -> None:
         await polling(telegram, made)
         await bot.set_webhook("https://bot.example/hook")
         with pytest.raises(TelegramConflictError, match="terminated by setWebhook request"):
-            await asyncio.wait_for(waiting, 5)
+            async with asyncio.timeout(5):
+                await waiting
 
 
 async def test_a_secret_has_only_plain_characters(telegram: Telegram) -> None:
