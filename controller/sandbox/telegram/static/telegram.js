@@ -5,6 +5,7 @@ const app = document.querySelector(".app");
 const composer = document.querySelector(".composer");
 let refreshing = null;
 let again = false;
+let read = null; // the notice that was clicked away
 
 function log() {
   return document.getElementById("log");
@@ -45,6 +46,8 @@ async function refresh() {
   const wasBlocked = log().dataset.blocked;
   const far = log().scrollHeight - log().scrollTop - log().clientHeight;
   const before = log().scrollTop;
+  const notice = fresh.querySelector(".notice");
+  if (notice && notice.dataset.until === read) notice.remove();
   dress(fresh);
   old.replaceWith(fresh);
   document.getElementById("status").textContent = document.getElementById("doing").innerHTML;
@@ -103,6 +106,11 @@ document.addEventListener("submit", async (event) => {
 });
 
 document.addEventListener("click", (event) => {
+  const alert = document.querySelector(".notice.alert");
+  if (alert) {
+    read = alert.dataset.until;
+    alert.remove();
+  }
   const copied = event.target.closest("[data-copy]");
   if (copied) navigator.clipboard.writeText(copied.dataset.copy);
   for (const open of document.querySelectorAll("details[open]")) {
