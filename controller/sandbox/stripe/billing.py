@@ -1,4 +1,4 @@
-"""What happens to a subscription and its invoices: opened, renewed, paid, changed, canceled."""
+"""Subscriptions as a caller of the API makes, changes and ends them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,28 @@ from typing import Literal
 from pydantic import Field
 
 from controller.sandbox.documents import Document
-from controller.sandbox.stripe import customers, events, invoices, subscriptions
+from controller.sandbox.stripe import (
+    cards,
+    changes,
+    collection,
+    discounts,
+    events,
+    invoices,
+    payments,
+    prorations,
+    renewals,
+    subscriptions,
+)  # fmt: skip
+from controller.sandbox.stripe.cards import Verdict
+from controller.sandbox.stripe.changes import CancellationDetails, SubscriptionUpdate
+from controller.sandbox.stripe.discounts import DiscountChoice
 from controller.sandbox.stripe.endpoints import Endpoint, retrieve
-from controller.sandbox.stripe.faults import Fault, declined, missing
+from controller.sandbox.stripe.faults import Fault, missing
 from controller.sandbox.stripe.ledger import Ledger
-from controller.sandbox.stripe.params import Listing, Metadata, Params, merged
+from controller.sandbox.stripe.params import Listing, Metadata, Params
 from controller.sandbox.stripe.subscriptions import Order, Wanted
+
+LONGEST_TRIAL_DAYS = 730
 
 
 class NewItem(Params):
@@ -22,37 +38,67 @@ class NewItem(Params):
     quantity: int = Field(default=1, ge=1)
 
 
-class SubscriptionCreate(Params):
+class EndBehavior(Params):
+    """What happens when a trial ends and there is no payment method."""
+
+    missing_payment_method: Literal["cancel", "create_invoice", "pause"]
+
+
+class TrialSettings(Params):
+    """How a trial ends."""
+
+    end_behavior: EndBehavior
+
+
+class Trial(Params):
+    """Whether and how a new subscription begins with a free trial."""
+
+    trial_end: int | Literal["now"] | None = None
+    trial_period_days: int | None = Field(default=None, ge=1, le=LONGEST_TRIAL_DAYS)
+    trial_settings: TrialSettings | None = None
+
+    def ends_at(self, now: int) -> int | None:
+        """When the trial ends, or None without one. Raises Fault for a time that is past or given twice."""
+        if self.trial_end is not None and self.trial_period_days is not None:
+            raise Fault("You may only specify one of these parameters: trial_end, trial_period_days.")
+        if isinstance(self.trial_end, int) and self.trial_end <= now:
+            raise Fault("Trial end must be in the future.", param="trial_end")
+        if self.trial_period_days is not None:
+            return now + self.trial_period_days * 86_400
+        return self.trial_end if isinstance(self.trial_end, int) else None
+
+    def without_method(self) -> str:
+        """What happens at its end without a payment method."""
+        return self.trial_settings.end_behavior.missing_payment_method if self.trial_settings else "create_invoice"
+
+
+class SubscriptionCreate(Trial):
     """A subscription without Checkout."""
 
     customer: str
     items: list[NewItem]
+    cancel_at_period_end: bool = False
     default_payment_method: str | None = None
     description: str | None = None
+    discounts: list[DiscountChoice] | None = None
     metadata: Metadata | None = None
     off_session: bool | None = None
     payment_behavior: Literal["allow_incomplete", "default_incomplete", "error_if_incomplete"] = "allow_incomplete"
 
 
-class ItemChange(Params):
-    """A change of one item; without ``id`` a new item, as Stripe has it."""
+class SubscriptionCancel(Params):
+    """How a subscription ends now."""
 
-    id: str | None = None
-    price: str | None = None
-    quantity: int | None = Field(default=None, ge=1)
-    deleted: bool = False
+    cancellation_details: CancellationDetails | None = None
+    invoice_now: bool = False
+    prorate: bool = False
 
 
-class SubscriptionUpdate(Params):
-    """What may change on a subscription."""
+class SubscriptionResume(Params):
+    """How a paused subscription goes on; its period begins now, the only way modelled."""
 
-    items: list[ItemChange] | None = None
-    cancel_at_period_end: bool | None = None
-    default_payment_method: str | None = None
-    description: str | None = None
-    metadata: Metadata | None = None
-    payment_behavior: Literal["allow_incomplete", "error_if_incomplete"] = "allow_incomplete"
-    proration_behavior: Literal["create_prorations", "always_invoice", "none"] = "create_prorations"
+    billing_cycle_anchor: Literal["now"] = "now"
+    proration_behavior: Literal["create_prorations", "none", "always_invoice"] = "create_prorations"
 
 
 class SubscriptionListing(Listing):
@@ -61,238 +107,169 @@ class SubscriptionListing(Listing):
     customer: str | None = None
     price: str | None = None
     status: str | None = None
+    test_clock: str | None = None
 
 
-class InvoiceListing(Listing):
-    """Filters of a list of invoices."""
+def open_subscription(
+    ledger: Ledger,
+    order: Order,
+    verdict: Verdict | None = None,
+    *,
+    money: Literal["charge", "on_its_way", "later"] = "charge",
+) -> tuple[Document, Document]:
+    """The subscription and its first invoice: charged, or left open for money that comes some other way.
 
-    customer: str | None = None
-    status: Literal["draft", "open", "paid", "uncollectible", "void"] | None = None
-    subscription: str | None = None
-
-
-class Pay(Params):
-    """How an invoice is paid."""
-
-    off_session: bool | None = None
-    paid_out_of_band: bool = False
-    payment_method: str | None = None
-
-
-def open_subscription(ledger: Ledger, order: Order, *, paid: bool | None) -> tuple[Document, Document]:
-    """The subscription and its first invoice; ``paid`` None leaves the payment on its way."""
+    ``verdict`` is what the bank says, unless its card decides.
+    """
     subscription = subscriptions.shape(ledger, order)
-    lines = invoices.period_lines(subscription)
+    trial = order.trial_end is not None
+    lines = invoices.trial_lines(ledger, subscription) if trial else invoices.period_lines(ledger, subscription)
     invoice = invoices.draw_up(ledger, subscription, "subscription_create", lines)
-    subscription |= {"latest_invoice": invoice["id"], "status": "active" if paid else "incomplete"}
+    method = collection.paying_method(ledger, subscription)
+    if invoice["amount_due"] and money == "charge":
+        verdict = verdict or (cards.verdict(method) if method else cards.REFUSED)
+    free = invoice["amount_due"] == 0
+    paid = free or (money == "charge" and verdict is not None and verdict.paid)
+    subscription |= {
+        "discounts": discounts.left_after(ledger, subscription, invoice) if not trial else subscription["discounts"],
+        "latest_invoice": invoice["id"],
+        "status": "trialing" if trial else "active" if paid else "incomplete",
+    }
     events.emit(ledger, "customer.subscription.created", ledger.save(subscription))
-    if paid is not None:
-        invoice = (invoices.mark_paid if paid else invoices.mark_failed)(ledger, invoice)
+    if free or money == "charge":
+        return collection.collect(ledger, invoice, verdict, method)
+    if money == "on_its_way" and method:
+        payments.await_money(ledger, invoice, method)
     return subscription, invoice
 
 
 def create(ledger: Ledger, params: SubscriptionCreate) -> Document:
-    """The new subscription: active, or incomplete if the first payment failed or waits."""
+    """The new subscription: active, trialing, or incomplete if the first payment failed or waits."""
     customer = ledger.live("customer", params.customer, param="customer")
-    card = _card(ledger, customer, params.default_payment_method)
-    paid = customers.charges(card) if params.payment_behavior != "default_incomplete" else None
-    if paid is False and params.payment_behavior == "error_if_incomplete":
-        raise declined()
+    ledger.keep_time_of(customer)
+    trial_end = params.ends_at(ledger.now())
+    method = None
+    later = params.payment_behavior == "default_incomplete"
+    if params.default_payment_method or not (trial_end or later):
+        method = collection.needed_method(ledger, customer, params.default_payment_method)
     order = Order(
         customer=customer["id"],
         items=tuple(Wanted(item.price, item.quantity) for item in params.items),
         metadata=params.metadata or {},
-        default_payment_method=params.default_payment_method,
+        default_payment_method=method["id"] if method and params.default_payment_method else None,
         description=params.description,
+        discounts=tuple(params.discounts or ()),
+        trial_end=trial_end,
+        missing_payment_method=params.without_method(),
     )
-    return open_subscription(ledger, order, paid=paid)[0]
-
-
-def renew(ledger: Ledger, key: str, *, paid: bool) -> tuple[Document, Document | None]:
-    """The subscription one period later and the invoice for it; one that was to end then ends, without an invoice.
-
-    Raises Fault unless it is active or past due.
-    """
-    old = ledger.get("subscription", key)
-    if old["status"] not in ("active", "past_due"):
-        raise Fault(f"A subscription that is {old['status']} has no next period.", param="id")
-    if old["cancel_at_period_end"]:
-        return subscriptions.end(ledger, old, old["cancellation_details"]["reason"]), None
-    new = subscriptions.advance(old)
-    lines = invoices.period_lines(new) + _pending(ledger, key)
-    invoice = invoices.draw_up(ledger, new, "subscription_cycle", lines)
-    invoice |= {
-        "period_start": old["items"]["data"][0]["current_period_start"],
-        "period_end": old["items"]["data"][0]["current_period_end"],
-    }
-    ledger.save(invoice)
-    subscriptions.change(ledger, old, items=new["items"], latest_invoice=invoice["id"])
-    return _settled(ledger, invoice, paid=paid)
-
-
-def attempt(ledger: Ledger, key: str, *, paid: bool) -> tuple[Document, Document]:
-    """The subscription and the invoice after the next automatic attempt. Raises Fault if it is not open."""
-    invoice = ledger.get("invoice", key)
-    invoices.must_be_open(invoice)
-    return _settled(ledger, invoice, paid=paid)
-
-
-def pay(ledger: Ledger, params: Pay, key: str) -> Document:
-    """The paid invoice. Raises Fault (402) when the card is refused, which is remembered as an attempt."""
-    invoice = ledger.get("invoice", key)
-    invoices.must_be_open(invoice)
-    customer = ledger.get("customer", invoice["customer"])
-    subscription = ledger.get("subscription", invoices.subscription_of(invoice))
-    card_id = params.payment_method or subscription["default_payment_method"]
-    paid = params.paid_out_of_band or customers.charges(_card(ledger, customer, card_id))
-    _, invoice = _settled(ledger, invoice, paid=paid, counts=False)
-    if not paid:
-        raise declined(keeps=True)
-    return invoice
+    verdict = cards.verdict(method) if method and not trial_end else None
+    if verdict and not verdict.paid and params.payment_behavior == "error_if_incomplete":
+        raise verdict.fault()
+    subscription, _ = open_subscription(ledger, order, verdict, money="later" if later else "charge")
+    if params.cancel_at_period_end:
+        return update(ledger, SubscriptionUpdate(cancel_at_period_end=True), subscription["id"])
+    return subscription
 
 
 def update(ledger: Ledger, params: SubscriptionUpdate, key: str) -> Document:
     """The subscription with the given fields changed, price changes prorated as asked."""
     old = ledger.get("subscription", key)
-    given = params.model_fields_set
-    if old["status"] == "canceled" and given - {"metadata", "expand"}:
+    ledger.keep_time_of(ledger.get("customer", old["customer"]))
+    touches = params.model_fields_set - {"metadata", "expand", "cancellation_details"}
+    if subscriptions.is_over(old) and touches:
         raise Fault("A canceled subscription can only update its cancellation_details and metadata.")
-    fields: Document = {}
-    if "metadata" in given:
-        fields["metadata"] = merged(old["metadata"], params.metadata)
-    if "description" in given:
-        fields["description"] = params.description
-    if params.default_payment_method:
-        card = customers.owned_card(ledger, old["customer"], params.default_payment_method)
-        fields["default_payment_method"] = card["id"]
-    if params.cancel_at_period_end is not None:
-        fields |= _ending(ledger, old, at_period_end=params.cancel_at_period_end)
-    if params.items:
-        fields["items"] = _items_after(ledger, old, params.items)
-    new = subscriptions.change(ledger, old, **fields)
-    if params.items and params.proration_behavior != "none":
-        new = _prorate(ledger, old, new, at_once=params.proration_behavior == "always_invoice")
+    new = subscriptions.change(ledger, old, **changes.wanted(ledger, old, params))
+    if params.trial_end == "now" and old["status"] == "trialing":
+        return renewals.start_anew(ledger, new)[0]
+    if not params.items or params.proration_behavior == "none" or new["status"] == "trialing":
+        return new
+    lines = prorations.lines(ledger, old, new)
+    if params.proration_behavior == "create_prorations" or not lines:
+        prorations.keep(ledger, new, lines)
+        return new
+    new, invoice = prorations.bill_at_once(ledger, new, lines)
+    if params.payment_behavior == "error_if_incomplete" and invoice["status"] != "paid":
+        raise _verdict_of(ledger, new).fault()
     return new
 
 
-def cancel(ledger: Ledger, _: Params, key: str) -> Document:
+def cancel(ledger: Ledger, params: SubscriptionCancel, key: str) -> Document:
     """The subscription, canceled at once. Raises Fault if it was already."""
     subscription = ledger.get("subscription", key)
-    if subscription["status"] == "canceled":
+    if subscriptions.is_over(subscription):
         raise missing("subscription", key)
+    ledger.keep_time_of(ledger.get("customer", subscription["customer"]))
+    if params.cancellation_details:
+        said = params.cancellation_details.model_dump(exclude={"expand"}, exclude_unset=True)
+        subscription["cancellation_details"] = subscription["cancellation_details"] | said
+    if params.prorate:
+        nothing_left = subscriptions.with_items(subscription, [])
+        prorations.keep(ledger, subscription, prorations.lines(ledger, subscription, nothing_left))
+    if params.invoice_now and (lines := prorations.take(ledger, key)):
+        invoice = invoices.draw_up(ledger, subscription, "subscription_update", lines)
+        collection.collect(ledger, invoice)
+        subscription["latest_invoice"] = invoice["id"]
     return subscriptions.end(ledger, subscription, "cancellation_requested")
+
+
+def resume(ledger: Ledger, params: SubscriptionResume, key: str) -> Document:
+    """The paused subscription, active again with a new period that is billed now. Raises Fault unless it is paused."""
+    old = ledger.get("subscription", key)
+    ledger.keep_time_of(ledger.get("customer", old["customer"]))
+    if old["status"] != "paused":
+        raise Fault(f"Subscription {key} cannot be resumed: it is {old['status']}, not paused.")
+    resumed, invoice = renewals.start_anew(ledger, old, "subscription_update")
+    if invoice["status"] != "paid":
+        # Stripe leaves it paused until the invoice is paid.
+        subscriptions.change(ledger, resumed, status="paused")
+        raise _verdict_of(ledger, resumed).fault(keeps=True)
+    events.emit(ledger, "customer.subscription.resumed", resumed)
+    return resumed
+
+
+def end_discount(ledger: Ledger, _: Params, key: str) -> Document:
+    """The subscription has no discount any more."""
+    subscription = ledger.get("subscription", key)
+    ended = [ledger.get("discount", each) for each in subscription["discounts"]]
+    discounts.end(ledger, subscription)
+    subscriptions.change(ledger, subscription, discounts=[])
+    return {**(ended[0] if ended else {"object": "discount"}), "deleted": True}
 
 
 def list_subscriptions(ledger: Ledger, params: SubscriptionListing) -> Document:
     """A page of subscriptions."""
 
     def keep(row: Document) -> bool:
-        wanted = row["status"] != "canceled" if params.status is None else params.status in ("all", row["status"])
+        if params.status is None:
+            wanted = row["status"] != "canceled"
+        elif params.status == "ended":
+            wanted = subscriptions.is_over(row)
+        else:
+            wanted = params.status in ("all", row["status"])
         prices = {item["price"]["id"] for item in row["items"]["data"]}
         return wanted and (params.price is None or params.price in prices)
 
-    where = {"customer": params.customer} if params.customer else None
+    where: dict[str, str | int | None] = {"customer": params.customer} if params.customer else {}
+    if params.test_clock:
+        where["test_clock"] = params.test_clock
     return ledger.page("subscription", "/v1/subscriptions", params, where, keep)
-
-
-def list_invoices(ledger: Ledger, params: InvoiceListing) -> Document:
-    """A page of invoices."""
-    where: dict[str, str | int | None] = {
-        "customer": params.customer,
-        "status": params.status,
-        "parent.subscription_details.subscription": params.subscription,
-    }
-    given = {name: value for name, value in where.items() if value is not None}
-    return ledger.page("invoice", "/v1/invoices", params, given)
 
 
 def delete_customer(ledger: Ledger, _: Params, key: str) -> Document:
     """The customer is gone and so are the subscriptions."""
     customer = ledger.live("customer", key)
+    ledger.keep_time_of(customer)
     for subscription in ledger.all("subscription", {"customer": key}):
-        if subscription["status"] != "canceled":
+        if not subscriptions.is_over(subscription):
             subscriptions.end(ledger, subscription, "cancellation_requested")
     events.emit(ledger, "customer.deleted", customer)
     return ledger.save({"id": key, "object": "customer", "deleted": True})
 
 
-def _settled(ledger: Ledger, invoice: Document, *, paid: bool, counts: bool = True) -> tuple[Document, Document]:
-    settle = invoices.mark_paid if paid else invoices.mark_failed
-    invoice = settle(ledger, invoice, counts=counts)
-    return subscriptions.follow_payment(ledger, invoice), invoice
-
-
-def _card(ledger: Ledger, customer: Document, key: str | None) -> Document:
-    wanted = key or customer["invoice_settings"]["default_payment_method"]
-    if wanted is None:
-        raise Fault(
-            "This customer has no attached payment source or default payment method. Please consider adding a default"
-            " payment method.",
-            code="resource_missing",
-        )
-    return customers.owned_card(ledger, customer["id"], wanted)
-
-
-def _ending(ledger: Ledger, old: Document, *, at_period_end: bool) -> Document:
-    details = old["cancellation_details"] | {"reason": "cancellation_requested" if at_period_end else None}
-    return {
-        "cancel_at_period_end": at_period_end,
-        "cancel_at": old["items"]["data"][0]["current_period_end"] if at_period_end else None,
-        "canceled_at": ledger.now() if at_period_end else None,
-        "cancellation_details": details,
-    }
-
-
-def _items_after(ledger: Ledger, old: Document, changes: list[ItemChange]) -> Document:
-    items = {item["id"]: item for item in old["items"]["data"]}
-    for wanted in changes:
-        if wanted.id not in items:
-            raise missing("subscription_item", wanted.id or "", param="items[0][id]", status=400)
-        if wanted.deleted:
-            del items[wanted.id]
-            continue
-        item = items[wanted.id]
-        price = subscriptions.recurring_price(ledger, wanted.price) if wanted.price else item["price"]
-        items[wanted.id] = subscriptions.with_price(item, price, wanted.quantity or item["quantity"])
-    if not items:
-        raise Fault("A subscription must have at least one active plan.", param="items")
-    after: Document = old["items"] | {"data": list(items.values()), "total_count": len(items)}
-    return after
-
-
-def _prorate(ledger: Ledger, old: Document, new: Document, *, at_once: bool) -> Document:
-    lines = [
-        *(_share(ledger, old, item, "Unused time on", -1) for item in old["items"]["data"]),
-        *(_share(ledger, new, item, "Remaining time on", 1) for item in new["items"]["data"]),
-    ]
-    if not at_once:
-        for each in lines:
-            ledger.documents.put("pending_line", each["id"], each | {"of": new["id"]})
-        return new
-    card = _card(ledger, ledger.get("customer", new["customer"]), new["default_payment_method"])
-    invoice = invoices.draw_up(ledger, new, "subscription_update", lines)
-    new = subscriptions.change(ledger, new, latest_invoice=invoice["id"])
-    # A credit needs no card: it is settled at once.
-    paid = invoice["amount_due"] == 0 or customers.charges(card)
-    return _settled(ledger, invoice, paid=paid)[0]
-
-
-def _share(ledger: Ledger, subscription: Document, item: Document, wording: str, sign: int) -> Document:
-    start, end, now = item["current_period_start"], item["current_period_end"], ledger.now()
-    left = min(max(end - now, 0), end - start)
-    amount = item["price"]["unit_amount"] * item["quantity"]
-    share = sign * ((amount * left + (end - start) // 2) // (end - start))
-    text = f"{wording} {item['price']['lookup_key'] or item['price']['id']}"
-    each = invoices.line(subscription, item, share, text, proration=True)
-    return each | {"period": {"start": max(start, min(now, end)), "end": end}}
-
-
-def _pending(ledger: Ledger, subscription_id: str) -> list[Document]:
-    lines = ledger.documents.find("pending_line", {"of": subscription_id})
-    for each in lines:
-        ledger.documents.remove("pending_line", each["id"])
-        del each["of"]
-    return lines
+def _verdict_of(ledger: Ledger, subscription: Document) -> Verdict:
+    method = collection.paying_method(ledger, subscription)
+    verdict = cards.verdict(method) if method else cards.REFUSED
+    return cards.REFUSED if verdict.paid else verdict
 
 
 ENDPOINTS = [
@@ -301,8 +278,7 @@ ENDPOINTS = [
     Endpoint("GET", "/subscriptions", list_subscriptions, SubscriptionListing),
     retrieve("/subscriptions", "subscription"),
     Endpoint("POST", "/subscriptions/{id}", update, SubscriptionUpdate),
-    Endpoint("DELETE", "/subscriptions/{id}", cancel),
-    Endpoint("GET", "/invoices", list_invoices, InvoiceListing),
-    retrieve("/invoices", "invoice"),
-    Endpoint("POST", "/invoices/{id}/pay", pay, Pay),
+    Endpoint("DELETE", "/subscriptions/{id}", cancel, SubscriptionCancel),
+    Endpoint("POST", "/subscriptions/{id}/resume", resume, SubscriptionResume),
+    Endpoint("DELETE", "/subscriptions/{id}/discount", end_discount),
 ]

@@ -159,6 +159,11 @@ def list_prices(ledger: Ledger, params: PriceListing) -> Document:
     )
 
 
+def name_of(ledger: Ledger, price: Document) -> str:
+    """What people call the price: its product's name."""
+    return str(ledger.get("product", price["product"]).get("name") or price["id"])
+
+
 def _price(ledger: Ledger, params: PriceCreate, product: str) -> Document:
     recurring = params.recurring and {
         "interval": params.recurring.interval,

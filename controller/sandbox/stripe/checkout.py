@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from controller.core import clock
 from controller.sandbox.documents import Document
-from controller.sandbox.stripe import billing, customers, events, subscriptions
-from controller.sandbox.stripe.customers import CustomerParams
+from controller.sandbox.stripe import coupons, discounts, events, subscriptions
+from controller.sandbox.stripe.billing import Trial
+from controller.sandbox.stripe.discounts import DiscountChoice
 from controller.sandbox.stripe.endpoints import Endpoint, retrieve
 from controller.sandbox.stripe.faults import Fault
 from controller.sandbox.stripe.ledger import Ledger, listed
-from controller.sandbox.stripe.params import Listing, Metadata, Params, merged
-from controller.sandbox.stripe.subscriptions import Order, Wanted
+from controller.sandbox.stripe.params import Address as Url
+from controller.sandbox.stripe.params import Listing, Metadata, Params, given, merged
 
 SHORTEST_LIFE_SECONDS = 30 * 60
 LONGEST_LIFE_SECONDS = 24 * 3600
@@ -27,7 +28,7 @@ class LineItem(Params):
     quantity: int = Field(default=1, ge=1)
 
 
-class SubscriptionData(Params):
+class SubscriptionData(Trial):
     """What the new subscription carries."""
 
     description: str | None = None
@@ -39,18 +40,19 @@ class SessionCreate(Params):
 
     mode: Literal["subscription"]
     line_items: list[LineItem]
-    success_url: str
-    cancel_url: str | None = None
+    success_url: Url
+    cancel_url: Url | None = None
     allow_promotion_codes: bool | None = None
     billing_address_collection: Literal["auto", "required"] | None = None
     client_reference_id: str | None = Field(default=None, max_length=200)
     customer: str | None = None
     customer_email: str | None = None
+    discounts: list[DiscountChoice] | None = Field(default=None, max_length=1)
     expires_at: int | None = None
     locale: str | None = None
     metadata: Metadata | None = None
     payment_method_collection: Literal["always", "if_required"] = "always"
-    payment_method_types: list[str] | None = None
+    payment_method_types: list[Literal["card", "boleto"]] | None = None
     subscription_data: SubscriptionData = SubscriptionData()
 
 
@@ -79,16 +81,22 @@ def create_session(ledger: Ledger, params: SessionCreate) -> Document:
         if params.customer_email:
             raise Fault("You may only specify one of these parameters: customer, customer_email.")
         ledger.live("customer", params.customer, param="customer")
-    fields = params.model_dump(exclude={"expand", "line_items", "subscription_data", "metadata", "expires_at"})
+    if params.allow_promotion_codes and params.discounts:
+        raise Fault("You may only specify one of these parameters: allow_promotion_codes, discounts.")
+    params.subscription_data.ends_at(now)
+    fields = params.model_dump(
+        exclude={"expand", "line_items", "subscription_data", "metadata", "expires_at", "discounts"}
+    )
     session = _open(ledger, params.line_items) | fields
+    usual = ["card", "boleto"] if session["currency"] == "brl" else ["card"]
     session |= {
         "expires_at": expires_at,
         "metadata": params.metadata or {},
-        "payment_method_types": params.payment_method_types or ["card"],
+        "payment_method_types": params.payment_method_types or usual,
         "customer_creation": None if params.customer else "always",
     }
     remember(ledger, session["id"], params.line_items, params.subscription_data)
-    return ledger.save(session)
+    return ledger.save(session | quote(ledger, session["id"], params.discounts or (), session["currency"]))
 
 
 def update_session(ledger: Ledger, params: SessionUpdate, key: str) -> Document:
@@ -101,8 +109,7 @@ def update_session(ledger: Ledger, params: SessionUpdate, key: str) -> Document:
 
 def list_sessions(ledger: Ledger, params: SessionListing) -> Document:
     """A page of sessions."""
-    names = ("customer", "payment_link", "status", "subscription")
-    where = {name: getattr(params, name) for name in names if getattr(params, name) is not None}
+    where = given(params, "customer", "payment_link", "status", "subscription")
     return ledger.page("checkout.session", "/v1/checkout/sessions", params, where)
 
 
@@ -114,15 +121,14 @@ def expire(ledger: Ledger, _: Params, key: str) -> Document:
             f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of'
             f" {session['status']}."
         )
-    return _expired(ledger, session)
+    return lapse(ledger, session)
 
 
-def expire_due(ledger: Ledger) -> None:
-    """Every open session whose time is over expires, with its event."""
-    now = clock.now().timestamp()
-    for session in ledger.all("checkout.session", {"status": "open"}):
-        if session["expires_at"] <= now:
-            _expired(ledger, session)
+def lapse(ledger: Ledger, session: Document) -> Document:
+    """The open session, expired, with its event."""
+    session |= {"status": "expired", "url": None}
+    events.emit(ledger, "checkout.session.expired", ledger.save(session))
+    return session
 
 
 def line_items(ledger: Ledger, _: Params, key: str) -> Document:
@@ -133,86 +139,39 @@ def line_items(ledger: Ledger, _: Params, key: str) -> Document:
     return listed(bought(ledger, key), url)
 
 
-def complete(ledger: Ledger, key: str, outcome: str, email: str | None) -> tuple[Document, Document, Document]:
-    """The session, subscription and invoice after the buyer's last step.
+def quote(ledger: Ledger, key: str, choices: Sequence[DiscountChoice], currency: str) -> Document:
+    """What the session ``key`` costs today, as the fields of a session: nothing during a trial.
 
-    ``paid``: by card, at once; on a session that was completed unpaid, the money arrives. ``unpaid``: by
-    boleto, the money is on its way. ``failed``: such money will not come.
-
-    Raises Fault if the session is in no state for it.
+    Raises Fault for a discount that may not be had.
     """
-    session = ledger.get("checkout.session", key)
-    if session["status"] == "complete" and session["payment_status"] == "unpaid" and outcome != "unpaid":
-        return _late(ledger, session, paid=outcome == "paid")
-    if session["status"] != "open" or outcome == "failed":
-        raise Fault(f"This Checkout Session is {session['status']} and {session['payment_status']}.", param="outcome")
-    return _completed(ledger, session, paid=outcome == "paid", email=email)
-
-
-def _completed(
-    ledger: Ledger, session: Document, *, paid: bool, email: str | None
-) -> tuple[Document, Document, Document]:
-    customer = _buyer(ledger, session, email)
-    if paid:
-        method = customers.attach(ledger, customers.Attach(customer=customer["id"]), "pm_card_visa")
-    else:
-        method = customers.boleto(ledger, customer["id"])
-    carried = ledger.documents.get("checkout_order", session["id"]) or {}
-    order = Order(
-        customer=customer["id"],
-        items=tuple(Wanted(item["price"], item["quantity"]) for item in carried["items"]),
-        metadata=carried["metadata"],
-        default_payment_method=method["id"],
-        description=carried["description"],
-    )
-    subscription, invoice = billing.open_subscription(ledger, order, paid=True if paid else None)
-    session |= {
-        "customer": customer["id"],
-        "customer_details": _details(customer),
-        "invoice": invoice["id"],
-        "payment_status": "paid" if paid else "unpaid",
-        "status": "complete",
-        "subscription": subscription["id"],
-        "url": None,
-    }
-    events.emit(ledger, "checkout.session.completed", ledger.save(session))
-    return session, subscription, invoice
-
-
-def _late(ledger: Ledger, session: Document, *, paid: bool) -> tuple[Document, Document, Document]:
-    subscription, invoice = billing.attempt(ledger, session["invoice"], paid=paid)
-    if paid:
-        ledger.save(session | {"payment_status": "paid"})
-    ending = "succeeded" if paid else "failed"
-    session = ledger.get("checkout.session", session["id"])
-    events.emit(ledger, f"checkout.session.async_payment_{ending}", session)
-    return session, subscription, invoice
-
-
-def _buyer(ledger: Ledger, session: Document, email: str | None) -> Document:
-    if session["customer"]:
-        return ledger.live("customer", session["customer"])
-    address = session["customer_email"] or email or "buyer@example.com"
-    return customers.create_customer(ledger, CustomerParams(email=address))
-
-
-def _details(customer: Document) -> Document:
+    order = order_of(ledger, key)
+    subtotal = sum(each["amount_subtotal"] for each in bought(ledger, key))
+    trial = order["trial_period_days"] or order["trial_end"]
+    left = 0 if trial else subtotal
+    for coupon in discounts.check(ledger, choices, subtotal, None):
+        if coupon["percent_off"] is not None or coupon["currency"] == currency:
+            left -= discounts.taken_off(coupon, left)
+    today = 0 if trial else subtotal
     return {
-        "address": None,
-        "business_name": None,
-        "email": customer["email"],
-        "individual_name": None,
-        "name": customer["name"],
-        "phone": customer["phone"],
-        "tax_exempt": "none",
-        "tax_ids": [],
+        "amount_subtotal": today,
+        "amount_total": left,
+        "discounts": [_shown(each) for each in choices],
+        "total_details": {"amount_discount": today - left, "amount_shipping": 0, "amount_tax": 0},
     }
 
 
-def _expired(ledger: Ledger, session: Document) -> Document:
-    session |= {"status": "expired", "url": None}
-    events.emit(ledger, "checkout.session.expired", ledger.save(session))
-    return session
+def apply_code(ledger: Ledger, session: Document, typed: str) -> Document:
+    """The open session with the promotion code that its buyer typed; an empty one takes it away.
+
+    Raises Fault if there is no such code or it does not hold.
+    """
+    choices: list[DiscountChoice] = []
+    if typed.strip():
+        code = coupons.find_code(ledger, typed)
+        if code is None:
+            raise Fault("This code is invalid.", param="code")
+        choices = [DiscountChoice(promotion_code=code["id"])]
+    return ledger.save(session | quote(ledger, session["id"], choices, session["currency"]))
 
 
 def remember(ledger: Ledger, key: str, items: list[LineItem], carried: SubscriptionData) -> None:
@@ -221,13 +180,22 @@ def remember(ledger: Ledger, key: str, items: list[LineItem], carried: Subscript
         "items": [{"price": item.price, "quantity": item.quantity} for item in items],
         "metadata": carried.metadata or {},
         "description": carried.description,
+        "trial_end": carried.trial_end,
+        "trial_period_days": carried.trial_period_days,
+        "missing_payment_method": carried.without_method(),
     }
     ledger.documents.put("checkout_order", key, order)
 
 
+def order_of(ledger: Ledger, key: str) -> Document:
+    """What was remembered of the session or link ``key``."""
+    blank: Document = {"items": [], "metadata": {}, "description": None, "trial_end": None, "trial_period_days": None}
+    return blank | (ledger.documents.get("checkout_order", key) or {})
+
+
 def bought(ledger: Ledger, key: str) -> list[Document]:
     """The line items of the session or link ``key``."""
-    carried = ledger.documents.get("checkout_order", key) or {"items": []}
+    carried = order_of(ledger, key)
     return [
         _line(ledger, f"li_{key[-26:]}{number}", ledger.get("price", item["price"]), item["quantity"])
         for number, item in enumerate(carried["items"])
@@ -252,9 +220,14 @@ def _line(ledger: Ledger, key: str, price: Document, quantity: int) -> Document:
     }
 
 
+def _shown(choice: DiscountChoice) -> Document:
+    return {"coupon": choice.coupon, "promotion_code": choice.promotion_code}
+
+
 def _open(ledger: Ledger, items: list[LineItem]) -> Document:
     prices = [subscriptions.recurring_price(ledger, item.price) for item in items]
-    total = sum(price["unit_amount"] * item.quantity for price, item in zip(prices, items, strict=True))
+    if not prices:
+        raise Fault("Missing required param: line_items.", code="parameter_missing", param="line_items")
     key = ledger.new_id("cs_test")
     nothing: Document = dict.fromkeys(
         (
@@ -270,21 +243,17 @@ def _open(ledger: Ledger, items: list[LineItem]) -> Document:
         "object": "checkout.session",
         **nothing,
         "adaptive_pricing": None,
-        "amount_subtotal": total,
-        "amount_total": total,
         "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
         "created": ledger.now(),
-        "currency": prices[0]["currency"] if prices else None,
+        "currency": prices[0]["currency"],
         "custom_fields": [],
         "custom_text": {"after_submit": None, "shipping_address": None, "submit": None},
-        "discounts": [],
         "livemode": False,
         "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
         "payment_status": "unpaid",
         "phone_number_collection": {"enabled": False},
         "shipping_options": [],
         "status": "open",
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page",
         "url": f"{ledger.call.base_url}/c/pay/{key}",
     }

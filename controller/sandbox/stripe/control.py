@@ -1,4 +1,4 @@
-"""What tests and the demo steer below ``/_control``: buyers, time, money and the network."""
+"""What tests and the demo steer below ``/_control``: buyers, time, money, the bank and the network."""
 
 from __future__ import annotations
 
@@ -11,9 +11,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from controller.sandbox.documents import Document
-from controller.sandbox.stripe import billing, checkout, deliveries, links
+from controller.sandbox.stripe import (
+    cards,
+    collection,
+    deliveries,
+    disputes,
+    invoicing,
+    links,
+    purchases,
+    renewals,
+    timeline,
+    webhooks,
+)  # fmt: skip
+from controller.sandbox.stripe.cards import Verdict
+from controller.sandbox.stripe.collection import Dunning
 from controller.sandbox.stripe.faults import Fault
 from controller.sandbox.stripe.ledger import Call, Ledger
+from controller.sandbox.stripe.travel import Travel, Trouble
 
 
 class _Body(BaseModel):
@@ -28,9 +42,44 @@ class Buy(_Body):
 
 
 class Charge(_Body):
-    """Whether the bank says yes."""
+    """Whether the bank says yes; the card itself decides if omitted."""
 
-    outcome: Literal["paid", "failed"]
+    outcome: Literal["paid", "failed"] | None = None
+
+    def verdict(self) -> Verdict | None:
+        """What the bank says."""
+        return None if self.outcome is None else cards.PAID if self.outcome == "paid" else cards.REFUSED
+
+
+class Leap(_Body):
+    """How far the account's time moves on: by seconds, or to a Unix time."""
+
+    seconds: int | None = Field(default=None, ge=1)
+    to: int | None = None
+
+
+class Opening(_Body):
+    """Why a charge is disputed."""
+
+    reason: str = Field(default="fraudulent", pattern=r"^[a-z_]{1,40}$")
+
+
+class Decision(_Body):
+    """What the bank decides."""
+
+    outcome: Literal["won", "lost"]
+
+
+class Roll(_Body):
+    """How long the old signing secret goes on beside the new one."""
+
+    overlap_seconds: int = Field(default=0, ge=0, le=86_400)
+
+
+class Merchant(_Body):
+    """What the hosted pages call the seller."""
+
+    business_name: str = Field(min_length=1, max_length=80)
 
 
 class Redeliver(_Body):
@@ -46,7 +95,7 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 def _pay_session(ledger: Ledger, request: Request, body: Buy) -> Document:
-    session, subscription, invoice = checkout.complete(ledger, request.path_params["id"], body.outcome, body.email)
+    session, subscription, invoice = purchases.complete(ledger, request.path_params["id"], body.outcome, body.email)
     return {
         "session": session["id"],
         "subscription": subscription["id"],
@@ -60,12 +109,14 @@ def _open_link(ledger: Ledger, request: Request, _: _Body) -> Document:
 
 
 def _renew(ledger: Ledger, request: Request, body: Charge) -> Document:
-    subscription, invoice = billing.renew(ledger, request.path_params["id"], paid=body.outcome == "paid")
+    key = request.path_params["id"]
+    ledger.keep_time_of(ledger.get("customer", ledger.get("subscription", key)["customer"]))
+    subscription, invoice = renewals.renew(ledger, key, body.verdict())
     return _standing(subscription, invoice)
 
 
 def _attempt(ledger: Ledger, request: Request, body: Charge) -> Document:
-    subscription, invoice = billing.attempt(ledger, request.path_params["id"], paid=body.outcome == "paid")
+    subscription, invoice = invoicing.attempt(ledger, request.path_params["id"], body.verdict())
     return _standing(subscription, invoice)
 
 
@@ -78,6 +129,41 @@ def _standing(subscription: Document, invoice: Document | None) -> Document:
     }
 
 
+def _now(ledger: Ledger, _: Request, __: _Body) -> Document:
+    return {"now": ledger.now()}
+
+
+def _advance(ledger: Ledger, _: Request, body: Leap) -> Document:
+    if (body.seconds is None) == (body.to is None):
+        raise Fault("Say either seconds or to.", status=422)
+    to = body.to if body.to is not None else ledger.now() + (body.seconds or 0)
+    return {"happened": timeline.advance_account(ledger, to), "now": ledger.now()}
+
+
+def _dispute(ledger: Ledger, request: Request, body: Opening) -> Document:
+    return disputes.open_dispute(ledger, request.path_params["id"], body.reason)
+
+
+def _decide(ledger: Ledger, request: Request, body: Decision) -> Document:
+    return disputes.decide(ledger, request.path_params["id"], body.outcome)
+
+
+def _roll(ledger: Ledger, request: Request, body: Roll) -> Document:
+    return webhooks.roll_secret(ledger, request.path_params["id"], body.overlap_seconds)
+
+
+def _make_default(ledger: Ledger, request: Request, _: _Body) -> Document:
+    wanted = ledger.get("billing_portal.configuration", request.path_params["id"])
+    for other in ledger.all("billing_portal.configuration", {"is_default": 1}):
+        ledger.save(other | {"is_default": False})
+    return ledger.save(wanted | {"is_default": True})
+
+
+def _set_merchant(ledger: Ledger, _: Request, body: Merchant) -> Document:
+    ledger.documents.put("merchant", "only", body.model_dump())
+    return body.model_dump()
+
+
 def _redeliver(ledger: Ledger, _: Request, body: Redeliver) -> Document:
     if body.all == bool(body.event_ids):
         raise Fault("Name event_ids or say all.", status=422)
@@ -86,16 +172,34 @@ def _redeliver(ledger: Ledger, _: Request, body: Redeliver) -> Document:
     return {"deliveries": rows}
 
 
-def _set_delivery(ledger: Ledger, _: Request, body: deliveries.Delivery) -> Document:
+def _set_delivery(ledger: Ledger, _: Request, body: Travel) -> Document:
     changed = deliveries.settings(ledger).model_copy(update=body.model_dump(exclude_unset=True))
-    deliveries.set_settings(ledger, changed)
+    deliveries.set_settings(ledger, changed, redraw="seed" in body.model_fields_set)
+    return changed.model_dump()
+
+
+def _show_delivery(ledger: Ledger, _: Request, __: _Body) -> Document:
+    waiting = deliveries.waiting_count(ledger)
+    return {**deliveries.settings(ledger).model_dump(), "counts": deliveries.counts(ledger), "waiting": waiting}
+
+
+def _set_trouble(ledger: Ledger, _: Request, body: Trouble) -> Document:
+    now = Trouble.model_validate(ledger.documents.get("trouble", "only") or {})
+    changed = now.model_copy(update=body.model_dump(exclude_unset=True)).model_dump()
+    ledger.documents.put("trouble", "only", changed)
+    return changed
+
+
+def _set_dunning(ledger: Ledger, _: Request, body: Dunning) -> Document:
+    changed = collection.dunning(ledger).model_copy(update=body.model_dump(exclude_unset=True))
+    collection.set_dunning(ledger, changed)
     return changed.model_dump()
 
 
 def _list_deliveries(ledger: Ledger, request: Request, _: _Body) -> Document:
     names = ("event", "endpoint", "status", "type")
     where: dict[str, str | int | None] = {n: request.query_params[n] for n in names if n in request.query_params}
-    return {"deliveries": ledger.all("delivery", where), "waiting": len(ledger.all("delivery", {"status": "waiting"}))}
+    return {"deliveries": ledger.all("delivery", where), "waiting": deliveries.waiting_count(ledger)}
 
 
 def _ready(_: Ledger, __: Request, ___: _Body) -> Document:
@@ -104,12 +208,13 @@ def _ready(_: Ledger, __: Request, ___: _Body) -> Document:
 
 def _route(method: str, path: str, model: type[BodyT], act: Callable[[Ledger, Request, BodyT], Document]) -> Route:
     async def serve(request: Request) -> Response:
+        sent = await request.body()
         ledger: Ledger = request.app.state.ledger
         try:
-            body = model.model_validate_json(await request.body() or b"{}")
+            body = model.model_validate_json(sent or b"{}")
         except ValidationError as exc:
             raise Fault(str(exc.errors(include_url=False)[0]["msg"]), status=422) from exc
-        ledger.call = Call(base_url=str(request.base_url).rstrip("/"))
+        ledger.begin(Call(base_url=str(request.base_url).rstrip("/")))
         with ledger.documents.transaction():
             answer = act(ledger, request, body)
         request.app.state.sender.wake()
@@ -124,8 +229,18 @@ ROUTES = [
     _route("POST", "/payment_links/{id}/open", _Body, _open_link),
     _route("POST", "/subscriptions/{id}/renew", Charge, _renew),
     _route("POST", "/invoices/{id}/attempt", Charge, _attempt),
+    _route("GET", "/clock", _Body, _now),
+    _route("POST", "/clock/advance", Leap, _advance),
+    _route("POST", "/charges/{id}/dispute", Opening, _dispute),
+    _route("POST", "/disputes/{id}/decide", Decision, _decide),
+    _route("POST", "/webhook_endpoints/{id}/roll_secret", Roll, _roll),
+    _route("POST", "/portal_configurations/{id}/make_default", _Body, _make_default),
+    _route("PUT", "/merchant", Merchant, _set_merchant),
+    _route("PUT", "/dunning", Dunning, _set_dunning),
+    _route("PUT", "/trouble", Trouble, _set_trouble),
     _route("GET", "/deliveries", _Body, _list_deliveries),
     _route("POST", "/redeliver", Redeliver, _redeliver),
-    _route("PUT", "/delivery", deliveries.Delivery, _set_delivery),
+    _route("GET", "/delivery", _Body, _show_delivery),
+    _route("PUT", "/delivery", Travel, _set_delivery),
     _route("GET", "/ready", _Body, _ready),
 ]

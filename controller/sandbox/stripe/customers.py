@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import Literal
 
 from controller.sandbox.documents import Document
-from controller.sandbox.stripe import events
+from controller.sandbox.stripe import cards, events
 from controller.sandbox.stripe.endpoints import Endpoint, retrieve
-from controller.sandbox.stripe.faults import Fault, declined
+from controller.sandbox.stripe.faults import Fault
 from controller.sandbox.stripe.ledger import Ledger
 from controller.sandbox.stripe.params import Listing, Metadata, Params, merged
 
-TEST_CARDS = {
-    "pm_card_visa": ("visa", "4242"),
-    "pm_card_mastercard": ("mastercard", "4444"),
-    "pm_card_chargeCustomerFail": ("visa", "0341"),
-    "pm_card_chargeDeclined": ("visa", "0002"),
-}
-"""Stripe's test cards: brand and last digits. 0341 attaches and fails when charged, 0002 does not even attach."""
+_OWN_FIELDS = {
+    "email", "name", "phone", "description", "preferred_locales", "address", "balance", "tax_exempt"
+}  # fmt: skip
 
-FAILS_WHEN_CHARGED = frozenset({"0341"})
-FAILS_TO_ATTACH = frozenset({"0002"})
+
+class Address(Params):
+    """Where somebody lives, as far as they say."""
+
+    line1: str | None = None
+    line2: str | None = None
+    city: str | None = None
+    state: str | None = None
+    postal_code: str | None = None
+    country: str | None = None
 
 
 class InvoiceSettings(Params):
@@ -36,16 +40,26 @@ class CustomerParams(Params):
     name: str | None = None
     phone: str | None = None
     description: str | None = None
+    address: Address | None = None
     preferred_locales: list[str] | None = None
     metadata: Metadata | None = None
     payment_method: str | None = None
     invoice_settings: InvoiceSettings | None = None
+    balance: int | None = None
+    tax_exempt: Literal["none", "exempt", "reverse"] | None = None
+
+
+class CustomerCreate(CustomerParams):
+    """A new customer; one with a ``test_clock`` lives by it."""
+
+    test_clock: str | None = None
 
 
 class CustomerListing(Listing):
-    """A customer list's filter: the exact address, case kept."""
+    """A customer list's filters: the exact address, case kept; only a test clock's customers, if one is named."""
 
     email: str | None = None
+    test_clock: str | None = None
 
 
 class CardToken(Params):
@@ -68,19 +82,24 @@ class Attach(Params):
     customer: str
 
 
-class PaymentMethodListing(Listing):
-    """A list of one customer's payment methods."""
+class OwnMethods(Listing):
+    """A list of payment methods, of one type if wanted."""
 
-    customer: str
     type: str | None = None
 
 
-def create_customer(ledger: Ledger, params: CustomerParams) -> Document:
+class PaymentMethodListing(OwnMethods):
+    """A list of one customer's payment methods."""
+
+    customer: str
+
+
+def create_customer(ledger: Ledger, params: CustomerCreate) -> Document:
     """The new customer."""
-    customer = _customer(ledger)
-    customer |= params.model_dump(
-        include={"email", "name", "phone", "description", "preferred_locales"}, exclude_none=True
-    )
+    if params.test_clock:
+        ledger.live("test_helpers.test_clock", params.test_clock, param="test_clock")
+        ledger.keep_time_of({"test_clock": params.test_clock})
+    customer = _customer(ledger) | params.model_dump(include=_OWN_FIELDS | {"test_clock"}, exclude_none=True)
     customer["metadata"] = params.metadata or {}
     ledger.save(customer)
     _set_card(ledger, customer, params)
@@ -91,9 +110,7 @@ def create_customer(ledger: Ledger, params: CustomerParams) -> Document:
 def update_customer(ledger: Ledger, params: CustomerParams, key: str) -> Document:
     """The customer with the given fields changed."""
     old = ledger.live("customer", key)
-    new = old | params.model_dump(
-        exclude_unset=True, exclude={"expand", "metadata", "payment_method", "invoice_settings"}
-    )
+    new = old | params.model_dump(exclude_unset=True, include=_OWN_FIELDS)
     if "metadata" in params.model_fields_set:
         new["metadata"] = merged(old["metadata"], params.metadata)
     _set_card(ledger, new, params)
@@ -103,7 +120,9 @@ def update_customer(ledger: Ledger, params: CustomerParams, key: str) -> Documen
 
 def list_customers(ledger: Ledger, params: CustomerListing) -> Document:
     """A page of customers."""
-    where = {"email": params.email} if params.email else None
+    where: dict[str, str | int | None] = {"test_clock": params.test_clock}
+    if params.email:
+        where["email"] = params.email
     return ledger.page("customer", "/v1/customers", params, where)
 
 
@@ -118,9 +137,9 @@ def attach(ledger: Ledger, params: Attach, key: str) -> Document:
     Raises Fault when the bank refuses it (``pm_card_chargeDeclined``).
     """
     customer = ledger.live("customer", params.customer, param="customer")
-    method = _card(ledger, key, {}) if key in TEST_CARDS else ledger.get("payment_method", key)
-    if method["card"] and method["card"]["last4"] in FAILS_TO_ATTACH:
-        raise declined()
+    method = _card(ledger, key, {}) if key.startswith("pm_card_") else ledger.get("payment_method", key)
+    if not cards.attaches(method):
+        raise cards.verdict(method, authenticated=True).fault()
     method["customer"] = customer["id"]
     events.emit(ledger, "payment_method.attached", ledger.save(method))
     return method
@@ -134,6 +153,12 @@ def detach(ledger: Ledger, _: Params, key: str) -> Document:
     new = method | {"customer": None}
     events.emit(ledger, "payment_method.detached", ledger.save(new), {"customer": method["customer"]})
     return new
+
+
+def list_own_methods(ledger: Ledger, params: OwnMethods, key: str) -> Document:
+    """A page of the payment methods of the customer ``key``."""
+    ledger.live("customer", key)
+    return list_payment_methods(ledger, PaymentMethodListing(customer=key, **params.model_dump()))
 
 
 def list_payment_methods(ledger: Ledger, params: PaymentMethodListing) -> Document:
@@ -155,11 +180,6 @@ def owned_card(ledger: Ledger, customer_id: str, key: str) -> Document:
             param="default_payment_method",
         )
     return method
-
-
-def charges(method: Document) -> bool:
-    """Whether charging this payment method succeeds."""
-    return not method["card"] or method["card"]["last4"] not in FAILS_WHEN_CHARGED
 
 
 def boleto(ledger: Ledger, customer_id: str) -> Document:
@@ -213,13 +233,12 @@ def _customer(ledger: Ledger) -> Document:
 
 
 def _card(ledger: Ledger, token: str, metadata: dict[str, str]) -> Document:
-    if token not in TEST_CARDS:
-        raise Fault(f"No such PaymentMethod: '{token[:64]}'", code="resource_missing", param="payment_method")
-    brand, last4 = TEST_CARDS[token]
+    known = cards.by_token(token)
+    brand, last4 = known.brand, known.last4
     card = {
         "brand": brand,
         "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
-        "country": "US",
+        "country": known.country,
         "display_brand": brand,
         "exp_month": 12,
         "exp_year": 2034,
@@ -249,10 +268,11 @@ def _payment_method(ledger: Ledger, kind: str, metadata: dict[str, str]) -> Docu
 
 
 ENDPOINTS = [
-    Endpoint("POST", "/customers", create_customer, CustomerParams),
+    Endpoint("POST", "/customers", create_customer, CustomerCreate),
     Endpoint("GET", "/customers", list_customers, CustomerListing),
     retrieve("/customers", "customer"),
     Endpoint("POST", "/customers/{id}", update_customer, CustomerParams),
+    Endpoint("GET", "/customers/{id}/payment_methods", list_own_methods, OwnMethods),
     Endpoint("POST", "/payment_methods", create_payment_method, PaymentMethodCreate),
     Endpoint("GET", "/payment_methods", list_payment_methods, PaymentMethodListing),
     retrieve("/payment_methods", "payment_method"),

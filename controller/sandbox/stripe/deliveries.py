@@ -3,59 +3,62 @@
 from __future__ import annotations
 
 import random
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from controller.core import clock
 from controller.sandbox.documents import Document
 from controller.sandbox.stripe.ledger import Ledger
+from controller.sandbox.stripe.travel import Travel
 
-FIRST_RETRY_SECONDS = 0.5
-LONGEST_RETRY_SECONDS = 30.0
 KEPT_ATTEMPTS = 20
 """How many of a delivery's attempts stay in its log; ``attempt_count`` counts all."""
 
 
-class Delivery(BaseModel):
-    """How events travel, so that a test can make the network bad on purpose; each field keeps its value if omitted."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    paused: bool = False
-    """Hold everything; nothing is lost."""
-    duplicate: Annotated[int, Field(ge=0, le=20)] = 0
-    """Copies sent of each event beyond the first."""
-    shuffle: bool = False
-    """Send what is due in a random order, drawn from ``seed``."""
-    seed: int = 0
-    drop: Annotated[int, Field(ge=0)] = 0
-    """How many of the next deliveries are lost for good; counts down."""
-    parallel: Annotated[int, Field(ge=1, le=64)] = 4
-    """Requests at a time for each endpoint. Stripe promises no order; 1 keeps the order of events."""
-
-
-def settings(ledger: Ledger) -> Delivery:
+def settings(ledger: Ledger) -> Travel:
     """How events travel now."""
-    return Delivery.model_validate(ledger.documents.get("delivery_settings", "only") or {})
+    return Travel.model_validate(ledger.documents.get("delivery_settings", "only") or {})
 
 
-def set_settings(ledger: Ledger, changed: Delivery) -> None:
-    """From now on events travel so."""
+def set_settings(ledger: Ledger, changed: Travel, *, redraw: bool = False) -> None:
+    """From now on events travel so; ``redraw`` begins the seed's chances anew."""
     ledger.documents.put("delivery_settings", "only", changed.model_dump())
+    if redraw:
+        ledger.documents.put("delivery_draws", "only", {"drawn": 0})
+
+
+def counts(ledger: Ledger) -> dict[str, int]:
+    """How often each thing happened on the way, since the account began."""
+    names = (
+        "queued",
+        "duplicated",
+        "dropped",
+        "delayed",
+        "lost_posts",
+        "lost_answers",
+        "delivered",
+        "refused",
+        "failed",
+    )
+    return dict.fromkeys(names, 0) | (ledger.documents.get("delivery_counts", "only") or {})
 
 
 def schedule(ledger: Ledger, event: Document) -> int:
     """Queue ``event`` for each endpoint that asked for its type; return how many endpoints that is."""
     travel = settings(ledger)
     endpoints = _wanting(ledger, event)
+    dropping = travel.drop
     for endpoint in endpoints:
-        dropped = travel.drop > 0
-        copies = 1 if dropped else 1 + travel.duplicate
+        if travel.drop > 0:
+            travel.drop -= 1
+            count(ledger, "dropped")
+            _queue(ledger, event, endpoint, "dropped", travel)
+            continue
+        more = int(_draw(ledger, travel) * (travel.duplicate_at_most + 1)) if travel.duplicate_at_most else 0
+        copies = 1 + travel.duplicate + more
+        if copies > 1:
+            count(ledger, "duplicated", copies - 1)
         for _ in range(copies):
-            _queue(ledger, event, endpoint, "dropped" if dropped else "waiting")
-        travel.drop -= int(dropped)
-    if endpoints:
+            _queue(ledger, event, endpoint, "waiting", travel)
+    if travel.drop != dropping:
         set_settings(ledger, travel)
     return len(endpoints)
 
@@ -65,7 +68,12 @@ def redeliver(ledger: Ledger, events: list[Document], *, times: int, shuffle_see
     order = [event for event in events for _ in range(times)]
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(order)  # noqa: S311, a test's order is no secret
-    return [_queue(ledger, event, endpoint, "waiting") for event in order for endpoint in _wanting(ledger, event)]
+    plain = Travel()
+    return [
+        _queue(ledger, event, endpoint, "waiting", plain, rank=float(place))
+        for place, event in enumerate(order)
+        for endpoint in _wanting(ledger, event)
+    ]
 
 
 def due(ledger: Ledger) -> tuple[list[Document], float | None]:
@@ -73,12 +81,12 @@ def due(ledger: Ledger) -> tuple[list[Document], float | None]:
     travel = settings(ledger)
     if travel.paused:
         return [], None
-    waiting = ledger.all("delivery", {"status": "waiting"})
+    waiting = [row for row in _waiting(ledger).values() if row["type"] not in travel.held_types]
     at = clock.now().timestamp()
-    ready = [row for row in waiting if row["next_attempt_at"] <= at]
+    ready = [row for row in waiting if row["at"] <= at]
     if travel.shuffle:
-        random.Random(travel.seed).shuffle(ready)  # noqa: S311, a test's order is no secret
-    later = [row["next_attempt_at"] - at for row in waiting if row["next_attempt_at"] > at]
+        ready.sort(key=lambda row: row["rank"])
+    later = [row["at"] - at for row in waiting if row["at"] > at]
     return ready, min(later, default=None)
 
 
@@ -91,22 +99,50 @@ def record(ledger: Ledger, key: str, *, status: int | None, error: str | None, d
     row["attempt_count"] += 1
     attempt = {"at": at, "status": status, "error": error, "duration_ms": duration_ms}
     row["attempts"] = [*row["attempts"], attempt][-KEPT_ATTEMPTS:]
+    if row["status"] != "waiting":
+        return ledger.save(row)
+    travel = settings(ledger)
     if status is not None and 200 <= status < 300:
-        row |= {"status": "delivered", "next_attempt_at": None}
+        count(ledger, "delivered")
         _lower_pending(ledger, row["event"], row["endpoint"])
-    else:
-        row["next_attempt_at"] = at + _pause(row["attempt_count"])
+        return _end(ledger, row, "delivered")
+    count(ledger, "refused")
+    if travel.attempts_limit and row["attempt_count"] >= travel.attempts_limit:
+        count(ledger, "failed")
+        return _end(ledger, row, "failed")
+    row["next_attempt_at"] = at + travel.pause_after(row["attempt_count"])
+    _wait(ledger, row)
     return ledger.save(row)
 
 
 def forget(ledger: Ledger, endpoint_id: str) -> None:
     """Send nothing more to an endpoint that was deleted or disabled."""
-    for row in ledger.all("delivery", {"endpoint": endpoint_id, "status": "waiting"}):
-        ledger.save(row | {"status": "abandoned", "next_attempt_at": None})
+    for row in ledger.documents.find("waiting", {"endpoint": endpoint_id}):
+        _end(ledger, ledger.get("delivery", row["id"]), "abandoned")
 
 
-def _pause(attempts: int) -> float:
-    return float(min(FIRST_RETRY_SECONDS * 2.0 ** min(attempts - 1, 10), LONGEST_RETRY_SECONDS))
+def take_mishap(ledger: Ledger) -> str | None:
+    """What happens to the post that is sent now: ``lost_posts``, ``lost_answers`` or nothing; counted down."""
+    travel = settings(ledger)
+    for name in ("lost_posts", "lost_answers"):
+        left = getattr(travel, name)
+        if left > 0:
+            set_settings(ledger, travel.model_copy(update={name: left - 1}))
+            count(ledger, name)
+            return name
+    return None
+
+
+def count(ledger: Ledger, name: str, by: int = 1) -> None:
+    """``name`` happened ``by`` times more."""
+    now = counts(ledger)
+    ledger.documents.put("delivery_counts", "only", now | {name: now[name] + by})
+
+
+def _end(ledger: Ledger, row: Document, status: str) -> Document:
+    ledger.documents.remove("waiting", row["id"])
+    _waiting(ledger).pop(row["id"], None)
+    return ledger.save(row | {"status": status, "next_attempt_at": None})
 
 
 def _wanting(ledger: Ledger, event: Document) -> list[Document]:
@@ -117,7 +153,12 @@ def _wanting(ledger: Ledger, event: Document) -> list[Document]:
     ]
 
 
-def _queue(ledger: Ledger, event: Document, endpoint: Document, status: str) -> str:
+def _queue(
+    ledger: Ledger, event: Document, endpoint: Document, status: str, travel: Travel, rank: float | None = None
+) -> str:
+    delay = travel.delay_ms_at_most * _draw(ledger, travel) / 1000 if travel.delay_ms_at_most else 0.0
+    if delay:
+        count(ledger, "delayed")
     row: Document = {
         "id": ledger.new_id("wd"),
         "object": "delivery",
@@ -126,15 +167,60 @@ def _queue(ledger: Ledger, event: Document, endpoint: Document, status: str) -> 
         "endpoint": endpoint["id"],
         "url": endpoint["url"],
         "status": status,
-        "next_attempt_at": clock.now().timestamp() if status == "waiting" else None,
+        "next_attempt_at": clock.now().timestamp() + delay if status == "waiting" else None,
         "attempt_count": 0,
         "attempts": [],
+        "rank": rank if rank is not None else _draw(ledger, travel) if travel.shuffle else 0.0,
     }
+    if status == "waiting":
+        count(ledger, "queued")
+        _wait(ledger, row)
     return str(ledger.save(row)["id"])
 
 
+def waiting_count(ledger: Ledger) -> int:
+    """How many deliveries are still to be made."""
+    return len(_waiting(ledger))
+
+
+def still_waits(ledger: Ledger, key: str) -> bool:
+    """Whether the delivery is still to be made; one whose event was never written after all is forgotten."""
+    if ledger.documents.get("waiting", key) is not None:
+        return True
+    _waiting(ledger).pop(key, None)
+    return False
+
+
+def _waiting(ledger: Ledger) -> dict[str, Document]:
+    """What waits, kept in memory because the sender looks at all of it each time."""
+    if ledger.waiting is None:
+        ledger.waiting = {row["id"]: row for row in ledger.documents.find("waiting")}
+    return ledger.waiting
+
+
+def _wait(ledger: Ledger, row: Document) -> None:
+    line = _line(row)
+    ledger.documents.put("waiting", row["id"], line)
+    _waiting(ledger)[row["id"]] = line
+
+
+def _line(row: Document) -> Document:
+    """What the sender needs to know of a waiting delivery: few rows, so that it can look often."""
+    names = ("id", "event", "endpoint", "type", "rank")
+    return {name: row[name] for name in names} | {"at": row["next_attempt_at"]}
+
+
+def _draw(ledger: Ledger, travel: Travel) -> float:
+    """The seed's next chance in [0, 1): the same row of chances for the same seed, whatever the hour."""
+    drawn = (ledger.documents.get("delivery_draws", "only") or {"drawn": 0})["drawn"]
+    ledger.documents.put("delivery_draws", "only", {"drawn": drawn + 1})
+    return random.Random(f"{travel.seed}:{drawn}").random()  # noqa: S311, a test's order is no secret
+
+
 def _lower_pending(ledger: Ledger, event_id: str, endpoint_id: str) -> None:
+    taken = f"{event_id}:{endpoint_id}"
+    if ledger.documents.get("taken", taken):
+        return
+    ledger.documents.put("taken", taken, {})
     event = ledger.get("event", event_id)
-    taken = ledger.all("delivery", {"event": event_id, "endpoint": endpoint_id, "status": "delivered"})
-    if not taken and event["pending_webhooks"] > 0:
-        ledger.save(event | {"pending_webhooks": event["pending_webhooks"] - 1})
+    ledger.save(event | {"pending_webhooks": max(event["pending_webhooks"] - 1, 0)})

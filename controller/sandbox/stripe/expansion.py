@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from controller.sandbox.documents import Document
-from controller.sandbox.stripe import checkout
+from controller.sandbox.stripe import checkout, payments
 from controller.sandbox.stripe.faults import Fault
-from controller.sandbox.stripe.ledger import KINDS, Ledger
+from controller.sandbox.stripe.ledger import Ledger, kind_of
 from controller.sandbox.stripe.params import Listing
 
 DEEPEST = 4
+
+_LISTS = {"payments": ("invoice", payments.of_invoice), "refunds": ("charge", payments.refunds_of)}
+"""What an object shows of its kind's lists only when asked."""
 
 
 def expand(ledger: Ledger, answer: Document, paths: list[str]) -> Document:
@@ -36,17 +39,23 @@ def _into(ledger: Ledger, value: Any, steps: list[str], path: str) -> Any:
     name, *rest = steps
     if name == "line_items" and value.get("object") in ("checkout.session", "payment_link"):
         return value | {name: _into(ledger, checkout.line_items(ledger, Listing(), value["id"]), rest, path)}
+    if name in _LISTS and value.get("object") == _LISTS[name][0]:
+        return value | {name: _into(ledger, _LISTS[name][1](ledger, value["id"]), rest, path)}
     if name not in value:
         raise _impossible(path)
-    inner = _named(ledger, value[name]) if isinstance(value[name], str) else value[name]
-    if not isinstance(inner, (dict, list)) and inner is not None:
+    return value | {name: _into(ledger, _found(ledger, name, value[name], path), rest, path)}
+
+
+def _found(ledger: Ledger, name: str, value: Any, path: str) -> Any:
+    if isinstance(value, list):
+        return [_found(ledger, name, each, path) for each in value]
+    if value is None or isinstance(value, dict):
+        return value
+    # A coupon's or product's id is of the caller's choice and says nothing of its type.
+    kind = name if name in ("coupon", "product") else kind_of(str(value))
+    if kind is None:
         raise _impossible(path)
-    return value | {name: _into(ledger, inner, rest, path)}
-
-
-def _named(ledger: Ledger, key: str) -> Document | None:
-    kind = KINDS.get(key.partition("_")[0])
-    return ledger.documents.get(kind, key) if kind else None
+    return ledger.documents.get(kind, value)
 
 
 def _impossible(path: str) -> Fault:

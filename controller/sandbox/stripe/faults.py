@@ -42,15 +42,3 @@ def missing(kind: str, key: str, *, param: str = "id", status: int = 404) -> Fau
     """The error for an object that is not there; 404 for the path's own, 400 for one named in a parameter."""
     noun = kind.replace("_", " ").rpartition(".")[2]
     return Fault(f"No such {noun}: '{key[:64]}'", status=status, code="resource_missing", param=param)
-
-
-def declined(*, keeps: bool = False) -> Fault:
-    """The error for a card that the bank refuses."""
-    return Fault(
-        "Your card was declined.",
-        status=402,
-        type="card_error",
-        code="card_declined",
-        decline_code="generic_decline",
-        keeps=keeps,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.core import clock, ids
 from controller.sandbox.documents import Document, Documents
@@ -21,8 +21,17 @@ KINDS = {
     "in": "invoice",
     "evt": "event",
     "we": "webhook_endpoint",
+    "pi": "payment_intent",
+    "ch": "charge",
+    "re": "refund",
+    "du": "dispute",
+    "di": "discount",
+    "promo": "promotion_code",
+    "sub_sched": "subscription_schedule",
+    "bpc": "billing_portal.configuration",
+    "clock": "test_helpers.test_clock",
 }
-"""The object type that an id's prefix stands for."""
+"""The object type that an id's prefix stands for; the longest that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Call:
     base_url: str
     request_id: str | None = None
     idempotency_key: str | None = None
+    test_clock: str | None = None
 
 
 class Ledger:
@@ -39,15 +49,34 @@ class Ledger:
 
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
-        self.call = Call(base_url="")
+        self.waiting: dict[str, Document] | None = None
+        known = documents.get("address", "only") or {"base_url": ""}
+        self.call = Call(base_url=known["base_url"])
+
+    def begin(self, call: Call) -> None:
+        """From here on ``call`` is what is being served; its address is kept for hosted pages made later by time."""
+        if call.base_url != self.call.base_url:
+            self.documents.put("address", "only", {"base_url": call.base_url})
+        self.call = call
+
+    def idle(self) -> None:
+        """What is done from here on is done by time alone and not by any request."""
+        self.call = Call(base_url=self.call.base_url)
+
+    def keep_time_of(self, customer: Document) -> None:
+        """Until the next request ``now()`` is the customer's time: a test clock's if it was made with one."""
+        self.call = replace(self.call, test_clock=customer.get("test_clock"))
 
     def new_id(self, prefix: str) -> str:
         """A fresh id such as ``cus_01k…``."""
         return f"{prefix}_{ids.new()}"
 
     def now(self) -> int:
-        """Unix time in seconds."""
-        return int(clock.now().timestamp())
+        """Unix time in seconds: of the test clock that is followed, else the account's, which may run ahead."""
+        if self.call.test_clock:
+            return int(self.get("test_helpers.test_clock", self.call.test_clock)["frozen_time"])
+        ahead = self.documents.get("clock", "only") or {"ahead_seconds": 0}
+        return int(clock.now().timestamp()) + int(ahead["ahead_seconds"])
 
     def save(self, item: Document) -> Document:
         """Write an object under its own type and id; return it."""
@@ -104,6 +133,12 @@ class Ledger:
         if cursor and not listing.starting_after:
             data.reverse()
         return listed(data, url, has_more=len(kept) > listing.limit)
+
+
+def kind_of(key: str) -> str | None:
+    """The object type that the id's prefix stands for, or None if it is no id of ours."""
+    fitting = [prefix for prefix in KINDS if key.startswith(f"{prefix}_")]
+    return KINDS[max(fitting, key=len)] if fitting else None
 
 
 def listed(data: list[Document], url: str, *, has_more: bool = False) -> Document:

@@ -97,8 +97,13 @@ def list_links(ledger: Ledger, params: LinkListing) -> Document:
     return ledger.page("payment_link", "/v1/payment_links", params, where)
 
 
-def open_link(ledger: Ledger, key: str) -> Document:
-    """A new session, as when somebody opens the link. Raises Fault if the link is off."""
+def open_link(
+    ledger: Ledger, key: str, *, reference: str | None = None, email: str | None = None, locale: str | None = None
+) -> Document:
+    """A new session, as when somebody opens the link; what its address carried goes with it.
+
+    Raises Fault if the link is off.
+    """
     link = ledger.get("payment_link", key)
     if not link["active"]:
         raise Fault("This payment link is no longer active.", param="id")
@@ -109,7 +114,11 @@ def open_link(ledger: Ledger, key: str) -> Document:
             checkout.LineItem(price=item["price"]["id"], quantity=item["quantity"])
             for item in checkout.bought(ledger, key)
         ],
-        success_url=redirect["url"] if redirect else f"{ledger.call.base_url}/done",
+        success_url=redirect["url"] if redirect else f"{ledger.call.base_url}/done?locale={locale or 'en'}",
+        allow_promotion_codes=link["allow_promotion_codes"],
+        client_reference_id=reference,
+        customer_email=email,
+        locale=locale,
         metadata=link["metadata"],
         subscription_data=checkout.SubscriptionData.model_validate(link["subscription_data"]),
     )

@@ -16,6 +16,10 @@ Metadata = Annotated[
 """At most 50 keys of 40 characters with values of 500; an empty value removes its key."""
 
 
+Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=5000)]
+"""A web address."""
+
+
 class Params(BaseModel):
     """The base of every request's parameters; an empty string unsets."""
 
@@ -53,6 +57,11 @@ def checked(model: type[ParamsT], fields: dict[str, Any]) -> ParamsT:
         raise _fault(exc.errors(include_url=False)[0]) from exc
 
 
+def given(params: Params, *names: str) -> dict[str, str | int | None]:
+    """The fields of these names that are set, as a filter."""
+    return {name: getattr(params, name) for name in names if getattr(params, name) is not None}
+
+
 def merged(old: dict[str, str], new: dict[str, str] | None) -> dict[str, str]:
     """Metadata after an update: None clears it, an empty value removes its key."""
     if new is None:
@@ -68,6 +77,8 @@ def _fault(problem: ErrorDetails) -> Fault:
     if problem["type"] == "extra_forbidden":
         # Stripe knows more parameters than this stand-in models: better refused than silently ignored.
         return Fault(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
+    if problem["type"] == "string_pattern_mismatch" and param.endswith("url"):
+        return Fault("Not a valid URL", code="url_invalid", param=param)
     if problem["type"] == "int_parsing":
         return Fault(f"Invalid integer: {str(problem['input'])[:64]}", code="parameter_invalid_integer", param=param)
     return Fault(f"Invalid {param}: {problem['msg']}", code="parameter_invalid", param=param)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from controller.sandbox.documents import Document
-from controller.sandbox.stripe import events, invoices
+from controller.sandbox.stripe import discounts, events, invoices, periods
+from controller.sandbox.stripe.discounts import DiscountChoice
 from controller.sandbox.stripe.faults import Fault
 from controller.sandbox.stripe.ledger import Ledger, listed
 
@@ -29,6 +28,10 @@ class Order:
     metadata: dict[str, str] = field(default_factory=dict)
     default_payment_method: str | None = None
     description: str | None = None
+    discounts: tuple[DiscountChoice, ...] = ()
+    trial_end: int | None = None
+    missing_payment_method: str = "create_invoice"
+    session: str | None = None
 
 
 def shape(ledger: Ledger, order: Order) -> Document:
@@ -37,16 +40,22 @@ def shape(ledger: Ledger, order: Order) -> Document:
     Raises Fault for a price that is unknown, archived, not recurring or in another currency or period.
     """
     key, now = ledger.new_id("sub"), ledger.now()
-    items = [_item(ledger, key, wanted, now) for wanted in order.items]
+    items = [_item(ledger, key, wanted, order.trial_end) for wanted in order.items]
     _must_agree(items)
     subscription = _blank(key, now) | {
+        "billing_cycle_anchor": order.trial_end or now,
         "currency": items[0]["price"]["currency"],
         "customer": order.customer,
         "default_payment_method": order.default_payment_method,
         "description": order.description,
         "items": listed(items, f"/v1/subscription_items?subscription={key}") | {"total_count": len(items)},
         "metadata": order.metadata,
+        "test_clock": ledger.call.test_clock,
+        "trial_end": order.trial_end,
+        "trial_settings": {"end_behavior": {"missing_payment_method": order.missing_payment_method}},
+        "trial_start": now if order.trial_end else None,
     }
+    subscription["discounts"] = discounts.give(ledger, order.discounts, subscription, session=order.session)
     return ledger.save(subscription)
 
 
@@ -74,16 +83,36 @@ def with_price(item: Document, price: Document, quantity: int) -> Document:
 
 def advance(subscription: Document) -> Document:
     """The subscription one period later."""
-    anchor = datetime.fromtimestamp(subscription["billing_cycle_anchor"], UTC).day
+    anchor = periods.day_of(subscription["billing_cycle_anchor"])
+    return from_now_on(subscription, subscription["items"]["data"][0]["current_period_end"], anchor)
+
+
+def from_now_on(subscription: Document, start: int, anchor_day: int | None = None) -> Document:
+    """The subscription with a period that begins at ``start``."""
     items = [
         item
         | {
-            "current_period_start": item["current_period_end"],
-            "current_period_end": _later(item["current_period_end"], item["price"]["recurring"], anchor),
+            "current_period_start": start,
+            "current_period_end": _period_end(start, item["price"], anchor_day),
         }
         for item in subscription["items"]["data"]
     ]
-    return subscription | {"items": subscription["items"] | {"data": items}}
+    return with_items(subscription, items)
+
+
+def with_items(subscription: Document, items: list[Document]) -> Document:
+    """The subscription with other items."""
+    return subscription | {"items": subscription["items"] | {"data": items, "total_count": len(items)}}
+
+
+def period_end(subscription: Document) -> int:
+    """When the current period is over."""
+    return int(subscription["items"]["data"][0]["current_period_end"])
+
+
+def is_over(subscription: Document) -> bool:
+    """Whether nothing can happen to the subscription any more."""
+    return subscription["status"] in ("canceled", "incomplete_expired")
 
 
 def change(ledger: Ledger, old: Document, **fields: object) -> Document:
@@ -96,10 +125,13 @@ def change(ledger: Ledger, old: Document, **fields: object) -> Document:
 def end(ledger: Ledger, subscription: Document, reason: str | None) -> Document:
     """The subscription, canceled now and announced as deleted; its open invoices are no longer collected."""
     now = ledger.now()
+    discounts.end(ledger, subscription)
     ended = subscription | {
         "status": "canceled",
         "canceled_at": subscription["canceled_at"] or now,
+        "discounts": [],
         "ended_at": now,
+        "schedule": None,
         "cancellation_details": subscription["cancellation_details"] | {"reason": reason},
     }
     ledger.save(ended)
@@ -108,27 +140,21 @@ def end(ledger: Ledger, subscription: Document, reason: str | None) -> Document:
     return ended
 
 
-def follow_payment(ledger: Ledger, invoice: Document) -> Document:
-    """The subscription after its invoice was paid or refused: only the latest invoice decides the status."""
-    subscription = ledger.get("subscription", invoices.subscription_of(invoice))
-    if subscription["latest_invoice"] != invoice["id"] or subscription["status"] == "canceled":
-        return subscription
-    if invoice["status"] == "paid":
-        return change(ledger, subscription, status="active")
-    if subscription["status"] == "active":
-        return change(ledger, subscription, status="past_due")
-    return subscription
+def expire(ledger: Ledger, subscription: Document) -> None:
+    """The first payment never came: the subscription is over without having begun, its invoice void."""
+    changed = change(ledger, subscription, status="incomplete_expired", ended_at=ledger.now())
+    for invoice in ledger.all("invoice", {invoices.PARENT: changed["id"], "status": "open"}):
+        invoices.give_up(ledger, invoice, "void")
 
 
-def _item(ledger: Ledger, subscription_id: str, wanted: Wanted, now: int) -> Document:
-    price = recurring_price(ledger, wanted.price)
-    anchor = datetime.fromtimestamp(now, UTC).day
+def _item(ledger: Ledger, subscription_id: str, wanted: Wanted, trial_end: int | None) -> Document:
+    price, now = recurring_price(ledger, wanted.price), ledger.now()
     return {
         "id": ledger.new_id("si"),
         "object": "subscription_item",
         "billing_thresholds": None,
         "created": now,
-        "current_period_end": _later(now, price["recurring"], anchor),
+        "current_period_end": trial_end or _period_end(now, price),
         "current_period_start": now,
         "discounts": [],
         "metadata": {},
@@ -138,6 +164,11 @@ def _item(ledger: Ledger, subscription_id: str, wanted: Wanted, now: int) -> Doc
         "subscription": subscription_id,
         "tax_rates": [],
     }
+
+
+def _period_end(start: int, price: Document, anchor_day: int | None = None) -> int:
+    recurring = price["recurring"]
+    return periods.later(start, recurring["interval"], recurring["interval_count"], anchor_day)
 
 
 def _must_agree(items: list[Document]) -> None:
@@ -153,18 +184,6 @@ def _must_agree(items: list[Document]) -> None:
     }
     if len(terms) > 1:
         raise Fault("All prices on a subscription must have the same currency and period.", param="items")
-
-
-def _later(at: int, recurring: Document, anchor_day: int) -> int:
-    start = datetime.fromtimestamp(at, UTC)
-    count = recurring["interval_count"]
-    if recurring["interval"] in ("day", "week"):
-        return int((start + timedelta(**{f"{recurring['interval']}s": count})).timestamp())
-    months = count * (12 if recurring["interval"] == "year" else 1) + start.month - 1
-    year, month = start.year + months // 12, months % 12 + 1
-    # The anchor's day of the month, or the month's last: 31 January, 28 February, 31 March.
-    day = min(anchor_day, calendar.monthrange(year, month)[1])
-    return int(start.replace(year=year, month=month, day=day).timestamp())
 
 
 def _plan(price: Document) -> Document:
@@ -224,5 +243,4 @@ def _blank(key: str, now: int) -> Document:
         },
         "start_date": now,
         "status": "incomplete",
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
     }

@@ -10,16 +10,18 @@ import time
 from collections import Counter
 
 import httpx
+from pydantic import Field
 
 from controller.core import clock, ids
 from controller.core import log as logs
 from controller.core.errors import foreign
 from controller.sandbox.documents import Document
-from controller.sandbox.stripe import checkout, deliveries
+from controller.sandbox.stripe import deliveries, timeline
 from controller.sandbox.stripe.endpoints import Endpoint
 from controller.sandbox.stripe.events import API_VERSION
+from controller.sandbox.stripe.faults import Fault
 from controller.sandbox.stripe.ledger import Ledger
-from controller.sandbox.stripe.params import Listing, Metadata, Params, merged
+from controller.sandbox.stripe.params import Address, Listing, Metadata, Params, merged
 
 log = logs.get(__name__)
 
@@ -30,8 +32,8 @@ LONGEST_WAIT_SECONDS = 5.0
 class EndpointCreate(Params):
     """A new endpoint."""
 
-    url: str
-    enabled_events: list[str]
+    url: Address
+    enabled_events: list[str] = Field(min_length=1)
     api_version: str | None = None
     description: str | None = None
     metadata: Metadata | None = None
@@ -40,8 +42,8 @@ class EndpointCreate(Params):
 class EndpointUpdate(Params):
     """What may change on an endpoint."""
 
-    url: str | None = None
-    enabled_events: list[str] | None = None
+    url: Address | None = None
+    enabled_events: list[str] | None = Field(default=None, min_length=1)
     disabled: bool | None = None
     description: str | None = None
     metadata: Metadata | None = None
@@ -49,6 +51,8 @@ class EndpointUpdate(Params):
 
 def create(ledger: Ledger, params: EndpointCreate) -> Document:
     """The new endpoint, this once with its ``secret``."""
+    if params.api_version not in (None, API_VERSION):
+        raise Fault(f"Invalid Stripe API version. This stand-in speaks {API_VERSION} only.", param="api_version")
     return ledger.save(
         {
             "id": ledger.new_id("we"),
@@ -94,10 +98,19 @@ def delete(ledger: Ledger, _: Params, key: str) -> Document:
     return ledger.save({"id": key, "object": "webhook_endpoint", "deleted": True})
 
 
-def signature(secret: str, body: bytes, at: int) -> str:
-    """The ``Stripe-Signature`` header over the raw ``body`` at Unix time ``at``."""
-    digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={at},v1={digest}"
+def roll_secret(ledger: Ledger, key: str, overlap_seconds: int) -> Document:
+    """The endpoint with its new ``secret``; the old one signs as well for ``overlap_seconds``."""
+    endpoint = ledger.live("webhook_endpoint", key)
+    old = {"secret": endpoint["secret"], "until": clock.now().timestamp() + overlap_seconds}
+    ledger.documents.put("old_secret", key, old)
+    return ledger.save(endpoint | {"secret": f"whsec_{ids.secret()}"})
+
+
+def signature(secrets: list[str], body: bytes, at: int) -> str:
+    """The ``Stripe-Signature`` header over the raw ``body`` at Unix time ``at``, one ``v1`` for each secret."""
+    signed = f"{at}.".encode() + body
+    digests = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    return ",".join([f"t={at}", *(f"v1={digest}" for digest in digests)])
 
 
 class Sender:
@@ -113,12 +126,14 @@ class Sender:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send for ever; also lets Checkout sessions expire on time."""
+        """Send for ever; also lets happen what falls due as time passes."""
+        look_at = 0.0
         async with httpx.AsyncClient(timeout=RECEIVER_TIMEOUT_SECONDS) as client, asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                with self._ledger.documents.transaction():
-                    checkout.expire_due(self._ledger)
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + LONGEST_WAIT_SECONDS
+                    timeline.catch_up(self._ledger)
                 ready, pause = deliveries.due(self._ledger)
                 for row in self._admitted(ready):
                     group.create_task(self._send(client, row))
@@ -137,7 +152,9 @@ class Sender:
         busy = Counter(self._in_flight.values())
         admitted = []
         for row in ready:
-            if row["id"] not in self._in_flight and busy[row["endpoint"]] < parallel:
+            if busy[row["endpoint"]] >= parallel or row["id"] in self._in_flight:
+                continue
+            if deliveries.still_waits(self._ledger, row["id"]):
                 busy[row["endpoint"]] += 1
                 self._in_flight[row["id"]] = row["endpoint"]
                 admitted.append(row)
@@ -145,7 +162,11 @@ class Sender:
 
     async def _send(self, client: httpx.AsyncClient, row: Document) -> None:
         started = time.monotonic()
-        status, error = await _post(client, self._ledger, row)
+        with self._ledger.documents.transaction():
+            mishap = deliveries.take_mishap(self._ledger)
+        status, error = (None, "lost on the way") if mishap == "lost_posts" else await _post(client, self._ledger, row)
+        if mishap == "lost_answers":
+            status, error = None, "the answer was lost"
         spent = int((time.monotonic() - started) * 1000)
         with self._ledger.documents.transaction():
             deliveries.record(self._ledger, row["id"], status=status, error=error, duration_ms=spent)
@@ -169,13 +190,18 @@ async def _post(client: httpx.AsyncClient, ledger: Ledger, row: Document) -> tup
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "User-Agent": "Stripe/1.0 (stand-in)",
-        "Stripe-Signature": signature(endpoint["secret"], body, int(clock.now().timestamp())),
+        "Stripe-Signature": signature(_secrets(ledger, endpoint), body, int(clock.now().timestamp())),
     }
     try:
         answer = await client.post(endpoint["url"], content=body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         return None, foreign(f"{type(exc).__name__}: {exc}")
     return answer.status_code, None
+
+
+def _secrets(ledger: Ledger, endpoint: Document) -> list[str]:
+    old = ledger.documents.get("old_secret", endpoint["id"])
+    return [endpoint["secret"], *([old["secret"]] if old and old["until"] > clock.now().timestamp() else [])]
 
 
 def _public(endpoint: Document) -> Document:

@@ -65,6 +65,39 @@ class Account:
         """POST to a control endpoint; its JSON answer. Fails unless it is 200."""
         return self.control.post(path, json=body).raise_for_status().json()
 
+    def type_card(self, url: str, number: str = "4242 4242 4242 4242", **more: str) -> httpx.Response:
+        """Fill in a hosted page's card form and send it."""
+        fields = {"method": "card", "number": number, "expiry": "12 / 34", "cvc": "123", "holder": "Ana Souza", **more}
+        return httpx.post(url, data=fields)
+
+    def follow(self, answer: httpx.Response, /, **fields: str) -> httpx.Response:
+        """Where a hosted page sent us, with a form posted there if ``fields`` are given."""
+        where = httpx.URL(self.base).join(answer.headers["location"])
+        return httpx.post(where, data=fields) if fields else httpx.get(where)
+
+    def pass_days(self, days: float) -> int:
+        """The account's time is so many days later; how many things happened on the way."""
+        happened: int = self.steer("clock/advance", seconds=int(days * 86_400))["happened"]
+        return happened
+
+    def told(self, *types: str) -> list[str]:
+        """The types of events so far, oldest first; only these if any are named."""
+        events = [event.type for event in self.api.v1.events.list({"limit": 100}).auto_paging_iter()]
+        return [kind for kind in reversed(events) if not types or kind in types]
+
+    def standing(self) -> dict[str, Any]:
+        """How events travel, with counts of what happened on the way."""
+        found: dict[str, Any] = self.control.get("delivery").raise_for_status().json()
+        return found
+
+    def settled(self) -> list[dict[str, Any]]:
+        """The delivery log once nothing waits any more; empty until then."""
+        return [] if self.standing()["waiting"] else self.deliveries()
+
+    def trouble(self, **settings: int) -> None:
+        """Make the API fail, be late or lose its answers."""
+        self.control.put("trouble", json=settings).raise_for_status()
+
     def network(self, **settings: Any) -> None:
         """Change how events travel."""
         self.control.put("delivery", json=settings).raise_for_status()

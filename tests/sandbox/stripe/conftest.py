@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from controller.sandbox.stripe.app import create_app
 from tests.sandbox.stripe.account import Account
 from tests.sandbox.stripe.receiver import Receiver, receiving
 from tests.sandbox.stripe.serving import serving
+from tests.sandbox.stripe.shops import Shop
 
 
 @contextmanager
@@ -36,3 +38,14 @@ def receiver() -> Iterator[Receiver]:
     """A webhook receiver that answers 200."""
     with receiving() as opened:
         yield opened
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """Stripe itself if ``STRIPE_API_KEY`` is a test key of theirs, else the stand-in."""
+    key = os.environ.get("STRIPE_API_KEY", "")
+    if key.startswith("sk_test_"):
+        yield Shop(stripe.StripeClient(key), real=True)
+        return
+    with account_in(tmp_path) as account:
+        yield Shop(account.api, real=False)

@@ -96,6 +96,20 @@ def test_another_api_version_is_refused(account: Account) -> None:
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
+def _charge(account: Account) -> stripe.Charge:
+    account.bought(account.price())
+    return account.api.v1.charges.list().data[0]
+
+
+def _promotion_code(account: Account) -> stripe.PromotionCode:
+    coupon = account.api.v1.coupons.create({"percent_off": 10, "duration": "forever"})
+    return account.api.v1.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}})
+
+
+def _configuration(account: Account) -> stripe.billing_portal.Configuration:
+    return account.api.v1.billing_portal.configurations.create({"features": {"invoice_history": {"enabled": True}}})
+
+
 SHAPES: list[tuple[type[stripe.StripeObject], Callable[[Account], Any]]] = [
     (stripe.Product, lambda a: a.api.v1.products.create({"name": "P"})),
     (stripe.Price, lambda a: a.api.v1.prices.retrieve(a.price())),
@@ -111,6 +125,30 @@ SHAPES: list[tuple[type[stripe.StripeObject], Callable[[Account], Any]]] = [
         lambda a: a.api.v1.payment_links.create({"line_items": [{"price": a.price(), "quantity": 1}]}),
     ),
     (stripe.WebhookEndpoint, lambda a: a.api.v1.webhook_endpoints.create({"url": "http://h", "enabled_events": ["*"]})),
+    (stripe.Charge, lambda a: _charge(a)),
+    (stripe.PaymentIntent, lambda a: a.api.v1.payment_intents.retrieve(str(_charge(a).payment_intent))),
+    (stripe.InvoicePayment, lambda a: a.bought(a.price()) and a.api.v1.invoice_payments.list().data[0]),
+    (stripe.Refund, lambda a: a.api.v1.refunds.create({"charge": _charge(a).id})),
+    (
+        stripe.Dispute,
+        lambda a: a.steer(f"charges/{_charge(a).id}/dispute") and a.api.v1.disputes.list().data[0],
+    ),
+    (stripe.Coupon, lambda a: a.api.v1.coupons.create({"percent_off": 10})),
+    (stripe.PromotionCode, lambda a: _promotion_code(a)),
+    (
+        stripe.Discount,
+        lambda a: a.subscribe(
+            a.price(), discounts=[{"promotion_code": _promotion_code(a).id}], expand=["discounts"]
+        ).discounts[0],
+    ),
+    (stripe.test_helpers.TestClock, lambda a: a.api.v1.test_helpers.test_clocks.create({"frozen_time": 1})),
+    (stripe.billing_portal.Configuration, lambda a: _configuration(a)),
+    (
+        stripe.billing_portal.Session,
+        lambda a: a.api.v1.billing_portal.sessions.create(
+            {"customer": a.customer(), "configuration": _configuration(a).id}
+        ),
+    ),
     (stripe.Event, lambda a: a.price() and a.api.v1.events.list().data[0]),
 ]
 

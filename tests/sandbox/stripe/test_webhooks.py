@@ -7,10 +7,6 @@ from pathlib import Path
 import pytest
 import stripe
 
-from controller.core import clock
-from controller.sandbox.documents import Documents
-from controller.sandbox.stripe import checkout
-from controller.sandbox.stripe.ledger import Ledger
 from tests.sandbox.stripe.account import Account
 from tests.sandbox.stripe.conftest import account_in
 from tests.sandbox.stripe.receiver import Receiver
@@ -153,13 +149,55 @@ def test_a_failed_renewal_tells_of_the_attempt_and_of_past_due(account: Account)
     assert newest[2].data.object["attempt_count"] == 1
 
 
-def test_a_session_expires_by_itself_when_its_time_is_over(tmp_path: Path) -> None:
-    with account_in(tmp_path) as account:
-        session = account.session(account.price())
-    documents = Documents(tmp_path)
-    later = clock.now().replace(year=clock.now().year + 1)
-    with clock.frozen(later):
-        checkout.expire_due(Ledger(documents))
-    newest = documents.find("event", newest_first=True, limit=1)[0]
-    assert (newest["type"], newest["data"]["object"]["id"]) == ("checkout.session.expired", session.id)
-    documents.close()
+def test_a_seed_draws_how_often_each_event_arrives(tmp_path: Path, receiver: Receiver) -> None:
+    copies = []
+    for run in ("a", "b"):
+        with account_in(tmp_path / run) as account:
+            account.network(duplicate_at_most=4, seed=7, delay_ms_at_most=20)
+            account.listen(receiver.url, "product.created")
+            made = [account.api.v1.products.create({"name": f"p{n}"}).id for n in range(6)]
+            rows = eventually(account.settled)
+            assert account.standing()["counts"]["delivered"] == len(rows)
+            kinds = [account.api.v1.events.retrieve(row["event"]).data.object["id"] for row in rows]
+            copies.append([kinds.count(key) for key in made])
+    assert copies[0] == copies[1]
+    assert 1 <= min(copies[0]) < max(copies[0]) <= 5
+
+
+def test_held_types_wait_while_the_others_pass(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "product.created", "price.created")
+    account.network(held_types=["product.created"], parallel=1)
+    account.price()
+    eventually(lambda: receiver.types(secret) == ["price.created"])
+    account.network(held_types=[])
+    eventually(lambda: receiver.types(secret) == ["price.created", "product.created"])
+
+
+@pytest.mark.parametrize(("mishap", "arrivals"), [("lost_posts", 1), ("lost_answers", 2)])
+def test_what_is_lost_on_the_way_comes_again(account: Account, receiver: Receiver, mishap: str, arrivals: int) -> None:
+    account.listen(receiver.url, "product.created")
+    account.network(first_retry_seconds=0.05, **{mishap: 1})
+    account.api.v1.products.create({"name": "P"})
+    eventually(lambda: account.deliveries(status="delivered"))
+    assert len(receiver.taken) == arrivals
+    assert account.standing()["counts"][mishap] == 1
+
+
+def test_a_delivery_is_given_up_after_its_last_try_and_stays_listed(account: Account, receiver: Receiver) -> None:
+    receiver.refusals = 100
+    account.listen(receiver.url, "product.created")
+    account.network(first_retry_seconds=0.02, attempts_limit=3)
+    made = account.api.v1.products.create({"name": "P"}).id
+    [row] = eventually(lambda: account.deliveries(status="failed"))
+    assert row["attempt_count"] == 3
+    missed = account.api.v1.events.list({"delivery_success": False, "types": ["product.created", "price.created"]})
+    assert [event.data.object["id"] for event in missed.data] == [made]
+
+
+def test_a_rolled_secret_signs_beside_the_old_one_for_a_while(account: Account, receiver: Receiver) -> None:
+    old = account.listen(receiver.url, "product.created")
+    key = account.api.v1.webhook_endpoints.list().data[0].id
+    new = account.steer(f"webhook_endpoints/{key}/roll_secret", overlap_seconds=60)["secret"]
+    account.api.v1.products.create({"name": "P"})
+    eventually(lambda: receiver.taken)
+    assert receiver.types(old) == receiver.types(new) == ["product.created"]
