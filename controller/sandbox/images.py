@@ -1,8 +1,8 @@
 """The box's image as a directory, for a machine without Docker: the tree that ``charts/box/image/Dockerfile`` makes.
 
-``<store>/<hash>/`` holds ``bin/node``, ``node_modules``, ``compile-cache`` and ``entrypoint.mjs``. The first three are
-links to layers beside it, each made once for what it depends on: a changed entrypoint costs a copy, a changed lock
-file an ``npm ci`` (a minute and 650 MB) and one boot of the gateway to warm the compile cache.
+``<store>/<hash>/`` holds ``bin`` (node, mcporter), ``node_modules``, ``compile-cache`` and ``entrypoint.mjs``. The
+first three are links to layers beside it, each made once for what it depends on: a changed entrypoint costs a copy, a
+changed lock file an ``npm ci`` (a minute and 650 MB) and one boot of the gateway to warm the compile cache.
 
 A layer is built in a folder of its own and renamed, so whoever sees it sees it whole; a lock makes a second builder
 wait and use what the first has built.
@@ -38,7 +38,7 @@ NPM_TIMEOUT = timedelta(minutes=15)
 WARM_TIMEOUT = timedelta(minutes=8)
 LOCK_POLL_SECONDS = 0.2
 
-_RECIPE = b"1"
+_RECIPE = b"2"
 """Part of every key: raise it when this module builds something else from the same files."""
 
 
@@ -128,6 +128,7 @@ async def _install(recipe: _Recipe, tree: Path) -> None:
     await _run("npm", [*npm, *NPM_CI, "--prefix", str(tree)], env, NPM_TIMEOUT)
     (tree / "bin").mkdir()
     _link_or_copy(wheel / "bin/node", tree / "bin/node")
+    (tree / "bin/mcporter").symlink_to("../node_modules/mcporter/dist/cli.js")
     # Without its install scripts the gateway completes its installation at the first call, in its own folder: an
     # agent's account could not.
     with tempfile.TemporaryDirectory() as home:

@@ -20,6 +20,7 @@ const DEADLINE_MS = 300_000;
 const STOP_MS = 60_000;
 const POLL_MS = 1_000;
 const USER = 7001;
+const BOOTSTRAP = ["SOUL.md", "IDENTITY.md", "TOOLS.md", "CONNECTIONS.md"];
 const BOT_TOKEN = `100000001:${"w".repeat(35)}`;
 
 const PROFILE = {
@@ -117,7 +118,7 @@ async function freePort() {
 async function environment(scratch, address) {
   const bootstrap = path.join(scratch, "bootstrap");
   fs.mkdirSync(bootstrap);
-  for (const name of ["SOUL.md", "IDENTITY.md", "TOOLS.md"]) fs.writeFileSync(path.join(bootstrap, name), "# Warm\n");
+  for (const name of BOOTSTRAP) fs.writeFileSync(path.join(bootstrap, name), "# Warm\n");
   return {
     PATH: process.env.PATH,
     NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
