@@ -6,7 +6,9 @@ Retries and schedules live in Postgres; the sweeper sends again what was lost.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 import dramatiq
 import redis
@@ -69,16 +71,17 @@ class Doorbell:
     def __init__(self, settings: QueueSettings) -> None:
         self._broker = broker(settings)
 
-    async def ring(self, bell: Bell, *ids: str) -> None:
-        """Ask the bell's actor to look at ``ids``; a queue that is away is logged, never raised."""
-        await asyncio.to_thread(self._send, bell, ids)
+    async def ring(self, bell: Bell, *ids: str, after: timedelta = timedelta(0)) -> None:
+        """Ask the bell's actor to look at ``ids``, ``after`` a while; a queue that is away is logged, never raised."""
+        await asyncio.to_thread(self._send, bell, ids, after)
 
-    def _send(self, bell: Bell, ids: tuple[str, ...]) -> None:
+    def _send(self, bell: Bell, ids: tuple[str, ...], after: timedelta) -> None:
         message: dramatiq.Message[None] = dramatiq.Message(
             queue_name=bell.queue, actor_name=bell.actor, args=ids, kwargs={}, options={}
         )
+        milliseconds = math.ceil(after.total_seconds() * 1000)
         try:
             self._broker.declare_queue(bell.queue)
-            self._broker.enqueue(message)
+            self._broker.enqueue(message, delay=milliseconds if milliseconds > 0 else None)
         except (redis.RedisError, dramatiq.errors.ConnectionError) as exc:
             log.warning("queue.ring_lost", queue=bell.queue, actor=bell.actor, reason=foreign(exc))
