@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -67,6 +68,9 @@ class Box(Base):
     ready_at: Mapped[datetime | None]
     """When the gateway last reported ready with its own token."""
 
+    ready_profile: Mapped[int] = mapped_column(default=0)
+    """The newest profile that a ready gateway reported."""
+
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     def runs(self) -> bool:
@@ -85,8 +89,8 @@ async def get(session: AsyncSession, box_id: str, *, lock: bool = False) -> Box:
     return box
 
 
-def spec(box: Box) -> dict[str, Any]:
-    """The box's whole desired spec as its manifest has it."""
+def spec(box: Box, connected: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The box's whole desired spec as its manifest has it; ``connected`` as ``connections.in_manifest`` gives it."""
     return {
         "rev": box.rev,
         "state": box.state,
@@ -101,5 +105,5 @@ def spec(box: Box) -> dict[str, Any]:
         "thinking": box.thinking,
         "profile": box.profile,
         "secrets": dict(box.secret_versions),
-        "connections": [],
+        "connections": list(connected),
     }

@@ -16,7 +16,7 @@ NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
 async def report_ready(session: AsyncSession, box_id: str, *, profile: int, gateway: str) -> list[str]:
     """The box's gateway runs ``profile``; jobs that waited for it are done. The ids of the notices that this wrote."""
     box = await boxes.get(session, box_id, lock=True)
-    box.ready_at = clock.now()
+    box.ready_at, box.ready_profile = clock.now(), max(profile, box.ready_profile)
     await progress.add(session, box.id, "ready", profile=profile, gateway=gateway)
     return await finish(session, box)
 
@@ -37,6 +37,10 @@ async def finish(session: AsyncSession, box: Box) -> list[str]:
 
 
 def _complete(job: Job, box: Box) -> bool:
-    if job.verb not in NEEDS_GATEWAY or box.synced_rev > job.rev:
+    if box.synced_rev > job.rev:
+        return True
+    if job.verb == Verb.UPDATE_CONNECTIONS:
+        return not box.runs() or box.ready_profile >= job.fields["profile"]
+    if job.verb not in NEEDS_GATEWAY:
         return True
     return box.ready_at is not None and job.committed_at is not None and box.ready_at >= job.committed_at

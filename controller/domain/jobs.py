@@ -19,6 +19,9 @@ from controller.core.db import Base
 from controller.core.errors import CloudError
 from controller.domain import attempts
 
+BURST = timedelta(seconds=2)
+"""Changes of connections closer together than this share a commit, but for the first, which goes at once."""
+
 STUCK_AFTER = timedelta(minutes=15)
 """A committed job that is not done by then is shown as stuck (invariant I12)."""
 
@@ -30,6 +33,7 @@ class Verb(StrEnum):
     RESIZE = "resize"
     SUSPEND = "suspend"
     REACTIVATE = "reactivate"
+    UPDATE_CONNECTIONS = "update_connections"
     DESTROY = "destroy"
     APPROVE = "approve"
     ERASE = "erase"
@@ -106,6 +110,29 @@ async def open_of(session: AsyncSession, box_id: str, *states: JobState) -> list
     """The box's jobs in ``states`` (all open ones by default), by rev."""
     query = select(Job).where(Job.box_id == box_id, Job.state.in_(states or OPEN)).order_by(Job.rev)
     return list(await session.scalars(query))
+
+
+async def untouched(session: AsyncSession, box_id: str, verb: Verb) -> Job | None:
+    """The box's newest job, locked, if it has that verb and no writer has begun with it: its fields may still change.
+
+    A writer begins by noting a job's base, under the same lock. The caller holds the box's row lock.
+    """
+    newest = select(func.max(Job.rev)).where(Job.box_id == box_id).scalar_subquery()
+    query = (
+        select(Job)
+        .where(Job.box_id == box_id, Job.rev == newest, Job.verb == verb.value)
+        .where(Job.state == JobState.QUEUED, Job.base_sha.is_(None))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found: Job | None = await session.scalar(query)
+    return found
+
+
+async def after_burst(session: AsyncSession, box_id: str, verb: Verb) -> datetime:
+    """When a new job of the verb is due: now, or when the burst that the box's last one began is over."""
+    last = await session.scalar(select(func.max(Job.created_at)).where(Job.box_id == box_id, Job.verb == verb.value))
+    return max(clock.now(), last + BURST) if last else clock.now()
 
 
 def committed(job: Job, sha: str) -> None:

@@ -18,10 +18,22 @@ from controller.core import clock
 from controller.core.crypto import Sealer
 from controller.core.errors import Conflict
 from controller.core.settings import Group
-from controller.domain import boxes, customers, jobs, plans, progress, states, subscriptions, tokens, vault
+from controller.domain import (
+    boxes,
+    connections,
+    customers,
+    jobs,
+    plans,
+    progress,
+    states,
+    subscriptions,
+    tokens,
+    vault,
+)
 from controller.domain.boxes import Box, BoxSettings
 from controller.domain.drafts import Draft
 from controller.domain.jobs import Job, Verb
+from controller.domain.providers import Status
 from controller.domain.states import Deletion, State
 from controller.domain.subscriptions import Entitlement, Facts, Subscription
 
@@ -106,12 +118,14 @@ async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft:
 
 
 async def condemn(session: AsyncSession, box: Box, why: Why) -> Job | None:
-    """Stop the box for good, keep its data for the retention; its tokens are dead from the commit on."""
+    """Stop the box for good, keep its data for the retention; tokens and connections are dead from the commit on."""
     if box.state in {State.CONDEMNED, State.DESTROYED}:
         return None
     box.condemned_at = clock.now()
     await tokens.revoke_all(session, box.id)
-    return await _change(session, box, Verb.DESTROY, why, state=State.CONDEMNED.value)
+    ended = await connections.end_all(session, box.id)
+    fields = await _connections(session, box) if ended else {}
+    return await _change(session, box, Verb.DESTROY, why, state=State.CONDEMNED.value, **fields)
 
 
 async def suspend(session: AsyncSession, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
@@ -135,6 +149,24 @@ async def resize(session: AsyncSession, box: Box, plan: str, why: Why) -> Job | 
     """
     _alive(box)
     return await _apply(session, box, why, plan=plans.get(plan).name.value, reasons=set(box.suspended_for))
+
+
+async def connect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
+    """The provider is connected, or connected anew: the agent can use it as soon as the job is committed.
+
+    Raises NotFound for a provider that we do not have, Conflict for a box that has ended.
+    """
+    return await _move_connection(session, box, provider, Status.CONNECTED, why)
+
+
+async def disconnect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
+    """The provider is not connected any more; None if it was not. Raises as ``connect`` does."""
+    return await _move_connection(session, box, provider, Status.DISCONNECTED, why)
+
+
+async def require_reconnect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
+    """The provider refuses the credential: the agent is told; None if it is not connected. Raises as ``connect``."""
+    return await _move_connection(session, box, provider, Status.NEEDS_RECONNECT, why)
 
 
 async def end_retention(session: AsyncSession, settings: LifecycleSettings, limit: int = 20) -> list[Job]:
@@ -227,10 +259,28 @@ def _resized(box: Box, plan: str) -> dict[str, Any]:
     return {"plan": plan} | ({"volume_gib": volume} if volume > box.volume_gib else {})
 
 
+async def _move_connection(session: AsyncSession, box: Box, provider: str, status: Status, why: Why) -> Job | None:
+    _alive(box)
+    if not await connections.move(session, box.id, provider, status):
+        return None
+    waiting = await jobs.untouched(session, box.id, Verb.UPDATE_CONNECTIONS)
+    if waiting is not None:
+        waiting.fields = {**waiting.fields, "connections": await connections.in_manifest(session, box.id)}
+        return waiting
+    due = await jobs.after_burst(session, box.id, Verb.UPDATE_CONNECTIONS)
+    job = await _change(session, box, Verb.UPDATE_CONNECTIONS, why, **await _connections(session, box))
+    job.next_attempt_at = due
+    return job
+
+
+async def _connections(session: AsyncSession, box: Box) -> dict[str, Any]:
+    return {"profile": box.profile + 1, "connections": await connections.in_manifest(session, box.id)}
+
+
 async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **fields: Any) -> Job:
     if "state" in fields:
         states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
-    for name in ("state", "plan", "volume_gib", "deletion"):
+    for name in ("state", "plan", "volume_gib", "deletion", "profile"):
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from controller.core.db import Base
 from controller.domain import (
     boxes,
+    connections,
     customers,
     drafts,
     inbox,
@@ -19,4 +20,7 @@ from controller.domain import (
 )
 
 METADATA = Base.metadata
-MODULES = (boxes, customers, drafts, inbox, jobs, notices, pod_metrics, progress, subscriptions, tokens, usage, vault)
+MODULES = (
+    boxes, connections, customers, drafts, inbox, jobs, notices, pod_metrics, progress, subscriptions, tokens, usage,
+    vault,
+)  # fmt: skip

@@ -127,11 +127,15 @@ def _intent(job: Job, box: Box, tip: str) -> Intent:
 
 
 async def _note_base(database: Database, batch: list[Job], tip: str) -> None:
-    """Write down where ``main`` stood before the first push, so that a lost reply can be looked up."""
+    """Write down where ``main`` stood before the first push, so that a lost reply can be looked up.
+
+    From here on a job's fields are fixed: what was changed since it was claimed is taken up now.
+    """
     async with database.transaction() as session:
         for job in batch:
-            stored = await session.get_one(Job, job.id)
+            stored = await session.get_one(Job, job.id, with_for_update=True)
             stored.base_sha = stored.base_sha or tip
+            job.fields = stored.fields
 
 
 async def _record(database: Database, batch: list[Job], outcome: Outcome) -> None:
