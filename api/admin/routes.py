@@ -12,7 +12,7 @@ from sqlalchemy import select
 from api.deps import Admin, Given
 from controller.core import ids
 from controller.core.errors import Conflict, NotFound
-from controller.domain import bells, boxes, jobs, lifecycle, mint
+from controller.domain import bells, boxes, connections, jobs, lifecycle, mint
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
@@ -72,8 +72,9 @@ async def show(given: Given, _: Admin, box_id: str) -> dict[str, Any]:
     """A box's desired and observed state."""
     async with given.database.transaction() as session:
         box = await boxes.get(session, ids.checked(box_id))
+        connected = await connections.in_manifest(session, box.id)
     observed = {"synced_rev": box.synced_rev, "ready_at": box.ready_at, "condemned_at": box.condemned_at}
-    return {"id": box.id, "customer_id": box.customer_id, "spec": boxes.spec(box), **observed}
+    return {"id": box.id, "customer_id": box.customer_id, "spec": boxes.spec(box, connected), **observed}
 
 
 @router.get("/jobs")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.deps import AgentBox, Given, Parts
 from controller.core.errors import NotFound
-from controller.domain import bells, boxes, completion, vault
+from controller.domain import bells, boxes, completion, connections, vault
 from controller.domain.boxes import Box
 
 POLL_SECONDS = 0.5
@@ -60,6 +60,14 @@ async def ready(given: Given, box_id: AgentBox, report: Ready) -> Response:
     return Response(status_code=204)
 
 
+@router.get("/connections")
+async def connected(given: Given, box_id: AgentBox) -> dict[str, Any]:
+    """What the asking box is connected to, what it could be, and how to use each; never a secret."""
+    async with given.database.transaction() as session:
+        box = await boxes.get(session, box_id)
+        return {"connections": await connections.for_agent(session, box.id, box.locale)}
+
+
 async def _profile(given: Parts, box_id: str) -> dict[str, Any]:
     async with given.database.transaction() as session:
         box = await boxes.get(session, box_id)
@@ -75,7 +83,7 @@ async def _profile(given: Parts, box_id: str) -> dict[str, Any]:
             "proxy_token": proxy,
             "model": box.model,
             "thinking": box.thinking,
-            "connections": [],
+            "connections": await connections.in_profile(session, box.id, box.locale),
         }
 
 
