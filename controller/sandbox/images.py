@@ -1,8 +1,9 @@
 """The box's image as a directory, for a machine without Docker: the tree that ``charts/box/image/Dockerfile`` makes.
 
-``<store>/<hash>/`` holds ``bin`` (node, mcporter), ``node_modules``, ``compile-cache`` and ``entrypoint.mjs``. The
-first three are links to layers beside it, each made once for what it depends on: a changed entrypoint costs a copy, a
-changed lock file an ``npm ci`` (a minute and 650 MB) and one boot of the gateway to warm the compile cache.
+``<store>/<hash>/`` holds ``bin`` (node, mcporter), ``node_modules``, ``compile-cache``, ``commands`` and
+``entrypoint.mjs``. The first three are links to layers beside it, each made once for what it depends on: a changed
+entrypoint costs a copy, a changed lock file an ``npm ci`` (a minute and 650 MB) and one boot of the gateway to warm the
+compile cache.
 
 A layer is built in a folder of its own and renamed, so whoever sees it sees it whole; a lock makes a second builder
 wait and use what the first has built.
@@ -91,11 +92,15 @@ class _Recipe:
     @property
     def image(self) -> Path:
         """The whole."""
-        return self.store / _digest(self.compile_cache.name.encode(), *_contents([self.entrypoint]))
+        return self.store / _digest(self.compile_cache.name.encode(), *_contents([self.entrypoint, *self.commands]))
 
     @property
     def entrypoint(self) -> Path:
         return self.chart / "files/entrypoint.mjs"
+
+    @property
+    def commands(self) -> list[Path]:
+        return sorted((self.chart / "files/commands").glob("*"))
 
     @property
     def warm(self) -> Path:
@@ -158,6 +163,9 @@ def _assemble(recipe: _Recipe, tree: Path, compile_cache: Path) -> None:
         (tree / name).symlink_to(Path("..") / recipe.modules.name / name)
     (tree / "compile-cache").symlink_to(Path("..") / compile_cache.name)
     shutil.copyfile(recipe.entrypoint, tree / "entrypoint.mjs")
+    (tree / "commands").mkdir()
+    for command in recipe.commands:
+        shutil.copy(command, tree / "commands" / command.name)
 
 
 async def _run(

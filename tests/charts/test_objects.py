@@ -15,7 +15,20 @@ import pytest
 from controller.domain import plans
 from controller.domain.plans import PlanName
 from controller.domain.states import RUNNING, State
-from tests.charts.boxes import CHART, EVERY, ID, LOCALES, NICHES, Object, container, one, pod, render, values
+from tests.charts.boxes import (
+    CHART,
+    EVERY,
+    ID,
+    LOCALES,
+    NICHES,
+    Object,
+    bootstrap_files,
+    container,
+    one,
+    pod,
+    render,
+    values,
+)  # fmt: skip
 
 KUBERNETES = "1.37"
 EXTERNAL_SECRET = json.loads((Path(__file__).parent / "external-secret.schema.json").read_text())
@@ -169,9 +182,8 @@ def test_an_unknown_niche_is_refused_by_name() -> None:
 @pytest.mark.parametrize("niche", NICHES)
 def test_the_pod_finds_the_texts_of_its_niche_and_language(niche: str, locale: str) -> None:
     data = one(render(values(niche=niche, locale=locale)), "ConfigMap")["data"]
-    folder = CHART / "files/niches" / niche / locale
-    assert data == {file.name: file.read_text() for file in folder.iterdir()}
-    assert set(data) == {"SOUL.md", "TOOLS.md", "IDENTITY.md"}
+    assert data == {name: file.read_text() for name, file in bootstrap_files(niche, locale).items()}
+    assert set(data) == {"SOUL.md", "TOOLS.md", "IDENTITY.md", "CONNECTIONS.md"}
 
 
 def test_the_pod_is_told_exactly_what_the_entrypoint_reads() -> None:

@@ -2,7 +2,7 @@
  * The first process of a box: environment and profile become OpenClaw's files, then the gateway runs as its child.
  *
  * The cluster gives a box one secret, its agent token. With it the box fetches its profile (persona, users, tokens,
- * model) and follows newer versions, each applied live by rewriting files that the gateway watches. The last profile
+ * model, connections) and follows newer versions, each applied live by rewriting files that the gateway watches. The last profile
  * is kept on the volume, so a box starts while the platform is away.
  *
  * Exit codes: the gateway's own; 64 a variable is missing or malformed; 70 we failed; 77 the platform refuses the token
@@ -65,7 +65,14 @@ const INHERITED = [
  * @property {string} proxy_token
  * @property {string} model
  * @property {"off" | "low" | "medium" | "high"} thinking
- * @property {{provider: string, version: number}[]} connections
+ * @property {Connection[]} connections
+ *
+ * @typedef {object} Connection  a service that the customer has connected; its credential stays with the platform
+ * @property {string} provider
+ * @property {number} version  counts up with every change
+ * @property {"mcp" | "native"} use  by tools at the platform's MCP address, or by commands
+ * @property {"connected" | "needs_reconnect"} status
+ * @property {string} how  what the agent should do about it, in the box's language
  *
  * @typedef {{kind: "profile", profile: Profile} | {kind: "none"} | {kind: "refused", status: number}
  *   | {kind: "away", reason: string}} Answer
@@ -127,6 +134,7 @@ export function readSettings(env) {
 
 const isText = (/** @type {unknown} */ value) => typeof value === "string" && value !== "";
 const isId = (/** @type {unknown} */ value) => Number.isSafeInteger(value) && Number(value) > 0;
+const isSlug = (/** @type {unknown} */ value) => /^[a-z][a-z0-9-]{0,30}$/.test(String(value));
 const isUserList = (/** @type {unknown} */ value) => Array.isArray(value) && value.every(isId);
 
 /** @type {Record<keyof Profile, (value: any) => boolean>} */
@@ -137,10 +145,17 @@ const PROFILE_FIELDS = {
   niche: isText,
   telegram: (value) => value === null || (isText(value?.bot_token) && isUserList(value.users)),
   proxy_token: isText,
-  model: (value) => isText(value) && /^[a-z][a-z0-9-]{0,30}$/.test(value),
+  model: isSlug,
   thinking: (value) => ["off", "low", "medium", "high"].includes(value),
-  connections: Array.isArray,
+  connections: (value) => Array.isArray(value) && value.every(isConnection),
 };
+
+/** @param {any} value */
+function isConnection(value) {
+  const { provider, version, use, status, how } = value ?? {};
+  const isKnown = ["mcp", "native"].includes(use) && ["connected", "needs_reconnect"].includes(status);
+  return isSlug(provider) && isId(version) && isText(how) && isKnown;
+}
 
 /**
  * The profile in `value`, fields that we do not know left out; throws TypeError naming a field that is not as agreed.
@@ -240,6 +255,7 @@ function placesOf({ dataDir, tmpDir }) {
     config: path.join(dataDir, "state", "openclaw.json"),
     workspace: path.join(dataDir, "workspace"),
     profile: path.join(dataDir, "platform", "profile.json"),
+    mcporter: path.join(dataDir, "home", ".mcporter", "mcporter.json"),
     log: path.join(tmpDir, "gateway.log"),
   };
 }
@@ -288,9 +304,45 @@ export function workspaceFiles(settings, profile) {
   const name = [...line].slice(0, NAME_LIMIT).join("");
   const read = (/** @type {string} */ file) =>
     fs.readFileSync(path.join(settings.bootstrapDir, file), "utf8").replaceAll("{{agent_name}}", () => name);
-  const tools = read("TOOLS.md").replace(/^# .*\n+/, "");
-  const agents = `# ${name}\n\n## Tools\n\n${tools}`;
+  const tools = [read("TOOLS.md").replace(/^# .*\n+/, ""), connectionsText(settings, profile, read)];
+  const agents = `# ${name}\n\n## Tools\n\n${tools.filter(Boolean).join("\n")}`;
   return { "SOUL.md": read("SOUL.md"), "IDENTITY.md": read("IDENTITY.md"), "AGENTS.md": agents };
+}
+
+/**
+ * How the agent learns what is connected: it looks for itself if it can run commands, else it is told.
+ * @param {Settings} settings
+ * @param {Profile} profile
+ * @param {(file: string) => string} read
+ */
+function connectionsText({ exec }, { connections }, read) {
+  const text = read("CONNECTIONS.md");
+  if (exec === "full") return text;
+  const told = connections.map(({ provider, how }) => `- ${provider}: ${how}\n`).join("");
+  return told && `${text.split("\n", 1)[0]}\n\n${told}`;
+}
+
+/**
+ * The MCP servers of what is connected: the one model of OpenClaw's list and mcporter's.
+ * @param {Settings} settings
+ * @param {Profile} profile
+ * @returns {{name: string, url: string}[]}
+ */
+function mcpServers({ apiUrl }, { connections }) {
+  return connections
+    .filter(({ use, status }) => use === "mcp" && status === "connected")
+    .map(({ provider }) => ({ name: provider, url: `${apiUrl}/mcp/${provider}` }));
+}
+
+/**
+ * mcporter's configuration, for commands that call tools; without `imports: []` it would look for editors' files.
+ * @param {Settings} settings
+ * @param {Profile} profile
+ */
+export function mcporterConfig(settings, profile) {
+  const headers = { Authorization: "Bearer ${OPENCLAW_AGENT_TOKEN}" };
+  const entries = mcpServers(settings, profile).map(({ name, url }) => [name, { baseUrl: url, headers }]);
+  return { mcpServers: Object.fromEntries(entries), imports: [] };
 }
 
 /**
@@ -332,7 +384,16 @@ export function openclawConfig(settings, profile) {
     plugins: { entries: { "memory-core": { config: { dreaming: { enabled: false } } } } },
     channels: channels(settings, profile),
     browser: browser(settings, profile),
+    mcp: { servers: Object.fromEntries(mcpServers(settings, profile).map((server) => mcpServer(settings, server))) },
   };
+}
+
+/** @param {Settings} settings @param {{name: string, url: string}} server @returns {[string, object]} */
+function mcpServer({ agentToken }, { name, url }) {
+  const headers = { Authorization: `Bearer ${agentToken}` };
+  // Its tools are listed before the first answer of a session: a platform that is slow must not hold that up.
+  const timeouts = { connectionTimeoutMs: 10_000, requestTimeoutMs: 60_000 };
+  return [name, { url, transport: "streamable-http", headers, ...timeouts }];
 }
 
 /** @param {Settings} settings @param {Profile} profile */
@@ -407,6 +468,7 @@ export function apply(settings, profile) {
   const texts = Object.entries(workspaceFiles(settings, profile));
   const files = [
     ...texts.map(([name, text]) => [path.join(places.workspace, name), text]),
+    [places.mcporter, `${JSON.stringify(mcporterConfig(settings, profile), null, 2)}\n`],
     [places.config, `${JSON.stringify(openclawConfig(settings, profile), null, 2)}\n`],
     [places.profile, `${JSON.stringify(profile)}\n`],
   ];
@@ -416,10 +478,21 @@ export function apply(settings, profile) {
 // ── The gateway ──────────────────────────────────────────────────────────────────────────────────
 
 const PACKAGE_DIR = fileURLToPath(new URL("./node_modules/openclaw/", import.meta.url));
+/** Where the image's own commands are: node and mcporter, and what we add to them. */
+const COMMAND_DIRS = ["./bin", "./commands"].map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
 
 /** The installed gateway's version. @returns {string} */
 function gatewayVersion() {
   return JSON.parse(fs.readFileSync(path.join(PACKAGE_DIR, "package.json"), "utf8")).version;
+}
+
+/**
+ * What commands need to ask the platform for themselves; a box that runs none has no use for it.
+ * @param {Settings} settings
+ * @returns {Record<string, string>}
+ */
+function commandEnvironment({ exec, apiUrl, agentToken }) {
+  return exec === "full" ? { OPENCLAW_API_URL: apiUrl, OPENCLAW_AGENT_TOKEN: agentToken } : {};
 }
 
 /**
@@ -433,6 +506,8 @@ export function gatewayEnvironment(settings, env) {
   const inherited = INHERITED.filter((name) => env[name]).map((name) => [name, String(env[name])]);
   return {
     ...Object.fromEntries(inherited),
+    ...commandEnvironment(settings),
+    PATH: [...COMMAND_DIRS, env.PATH].filter(Boolean).join(path.delimiter),
     HOME: places.home,
     OPENCLAW_HOME: places.home,
     OPENCLAW_STATE_DIR: places.state,

@@ -56,7 +56,7 @@ argocd.argoproj.io/sync-wave: "-1"
 agent-v{{ .Values.spec.secrets.agent | int64 }}
 {{- end }}
 
-{{/* The bootstrap files of the niche in the box's language, as a map of file name to text. */}}
+{{/* The bootstrap files of the niche, and what all niches say of connections, in the box's language: name to text. */}}
 {{- define "box.bootstrap" -}}
 {{- $root := . }}
 {{- $folder := printf "files/niches/%s/%s" .Values.spec.niche .Values.spec.locale }}
@@ -68,6 +68,8 @@ agent-v{{ .Values.spec.secrets.agent | int64 }}
 {{ $name }}: |
 {{ $text | trim | indent 2 }}
 {{- end }}
+CONNECTIONS.md: |
+{{ $root.Files.Get (printf "files/connections/%s.md" .Values.spec.locale) | trim | indent 2 }}
 {{- end }}
 
 {{/* What the container may write outside its volume: /tmp and its log. */}}
