@@ -66,6 +66,10 @@ class Platform:
         self.profile = self.profile | {"version": self.profile["version"] + 1} | fields
         self._changed.set()
 
+    def install(self, app: web.Application) -> None:
+        """Add the routes of those beside the platform: a Bot API that takes messages."""
+        app.router.add_post("/bot{token}/sendMessage", self.answer_telegram)
+
     async def answer_profile(self, request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
         after = int(request.query.get("after", "0"))
@@ -100,14 +104,14 @@ class Platform:
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Platform]:
-    """A platform on a loopback port of its own."""
-    platform = Platform()
-    app = web.Application()
+async def serving(platform: Platform | None = None) -> AsyncIterator[Platform]:
+    """The platform, a plain one if none is given, on a loopback port of its own."""
+    platform = platform or Platform()
+    app = web.Application(client_max_size=20_000_000)
     app.router.add_get("/internal/agent/profile", platform.answer_profile)
     app.router.add_post("/internal/agent/ready", platform.answer_ready)
     app.router.add_get("/internal/agent/connections/github/credential", platform.answer_credential)
-    app.router.add_post("/bot{token}/sendMessage", platform.answer_telegram)
+    platform.install(app)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", free_port())
