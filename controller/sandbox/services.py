@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from controller.core.settings import load
+from controller.sandbox import confinement
+from controller.sandbox.confinement import ExecSettings
 from controller.sandbox.processes import STOP_GRACE, python
 from controller.sandbox.state import State
 
@@ -122,8 +125,7 @@ def _cluster(state: State, at: Addresses, data: Path, repo: Path) -> list[str]:
         "api_url": state.url("api"),
         "proxy_url": state.url("proxy"),
         "telegram_api_url": state.url("telegram"),
-        # A model that is not ours must not run commands on a machine where nothing confines them.
-        "exec": "off",
+        "exec": confinement.mode(load(ExecSettings), own_model=not any(name.startswith("LLM_") for name in os.environ)),
     }
     file = data / "cell-values.json"
     file.write_text(json.dumps(values))

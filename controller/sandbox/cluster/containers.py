@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from controller.core.errors import NotFound
+from controller.sandbox import confinement
 from controller.sandbox.accounts import Account
 from controller.sandbox.cluster.resources import SECRET, Object
 from controller.sandbox.cluster.store import Store
@@ -17,6 +18,7 @@ from controller.sandbox.processes import Command
 IMAGE_ROOT = "/opt/openclaw"
 PORT_NAME = "gateway"
 PORT_VARIABLE = "OPENCLAW_GATEWAY_PORT"
+EXEC_VARIABLE = "OPENCLAW_EXEC"
 _INHERITED = ("PATH", "LANG", "TZ", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 
 
@@ -40,7 +42,8 @@ def command(
 ) -> Command:  # fmt: skip
     """The local process for the pod's container, ``port`` in place of the port named ``gateway``.
 
-    Of our own environment it gets only ``PATH``, the locale, the time zone and where certificates are.
+    Of our own environment it gets only ``PATH``, the locale, the time zone and where certificates are. A container
+    that may run commands is confined where this machine can.
     """
     container = _container(pod)
     folders = {IMAGE_ROOT: image, **mounts}
@@ -50,7 +53,10 @@ def command(
         made[PORT_VARIABLE] = str(port)
     argv = [_mapped(str(part), folders) for part in [*container.get("command", []), *container.get("args", [])]]
     grace = timedelta(seconds=pod["spec"].get("terminationGracePeriodSeconds", 30))
-    return Command(pod["metadata"]["name"], argv, log, env=made, account=account, stop_grace=grace)
+    plain = Command(pod["metadata"]["name"], argv, log, env=made, account=account, stop_grace=grace)
+    if account is None or variables.get(EXEC_VARIABLE) != "full" or not confinement.available():
+        return plain
+    return confinement.wrap(plain, account, confinement.image_folders(image), mounts.values(), port)
 
 
 def _container(pod: Object) -> Object:
