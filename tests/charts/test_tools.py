@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,9 @@ class Box:
     """A booted box, and the loop that its world runs on."""
 
     gateway: Gateway
+    report: dict[str, Any]
+    """The first report of the gateway."""
+
     world: World
     run: asyncio.Runner
 
@@ -55,12 +60,16 @@ def box() -> Iterator[Box]:
         world = run.run(around.__aenter__())
         gateway = Gateway(image, folder, world)
         try:
-            run.run(gateway.boot())
-            yield Box(gateway, world, run)
+            yield Box(gateway, run.run(gateway.boot()), world, run)
         finally:
             run.run(gateway.stop())
             run.run(around.__aexit__(None, None, None))
             shutil.rmtree(folder)
+
+
+def test_the_gateway_of_the_image_boots_from_a_profile_and_reports_it(box: Box) -> None:
+    locked = json.loads((CHART / "image/package-lock.json").read_text())["packages"]["node_modules/openclaw"]["version"]
+    assert box.report == {"profile": PROFILE["version"], "gateway": locked}
 
 
 def test_the_agent_looks_up_its_connections_with_a_command(box: Box) -> None:
@@ -111,7 +120,7 @@ def test_what_is_disconnected_cannot_be_called_any_more(box: Box) -> None:
 def test_files_memory_and_the_conversation_survive_a_restart(box: Box) -> None:
     box.turn(call("exec", command=f"echo '{MEMORY}' >> MEMORY.md; mkdir -p lists; echo 7 > lists/orders.csv"), tell)
     box.turn(text="remember the word heliotrope")
-    box.run.run(box.gateway.stop())
+    assert box.run.run(box.gateway.stop()) == 0
     box.run.run(box.gateway.boot())
     assert "7" in box.turn(call("exec", command="cat lists/orders.csv"), tell)
     prompt = str(box.world.prompts[-1]["messages"])

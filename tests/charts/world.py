@@ -143,8 +143,8 @@ class Gateway:
         self.image, self.folder, self.world = image, folder, world
         self._box: Process | None = None
 
-    async def boot(self) -> None:
-        """Start it and return once it reported ready."""
+    async def boot(self) -> dict[str, Any]:
+        """Start it; its report, once it is ready."""
         account = accounts.to_drop_to(accounts.AGENT)
         changed = {"OPENCLAW_PROXY_URL": self.world.url, "OPENCLAW_EXEC": "full"}
         env = platforms.environment(self.folder, self.world.url, **changed)
@@ -156,7 +156,7 @@ class Gateway:
         argv = [str(self.image / "bin/node"), str(self.image / "entrypoint.mjs")]
         command = Command("box", argv, self.folder / "log", env, account, stop_grace=timedelta(seconds=45))
         self._box = await Process.start(command)
-        await self.reported()
+        return await self.reported()
 
     async def reported(self) -> dict[str, Any]:
         """The gateway's next report."""
@@ -175,10 +175,12 @@ class Gateway:
             while self.reloads() <= before:
                 await asyncio.sleep(0.1)
 
-    async def stop(self) -> None:
-        """Stop it as a pod is stopped."""
-        if self._box is not None:
-            await self._box.stop()
+    async def stop(self) -> int | None:
+        """Stop it as a pod is stopped; its exit code, None if it never ran."""
+        if self._box is None:
+            return None
+        await self._box.stop()
+        return self._box.child.returncode
 
     def pids(self) -> list[int]:
         """The entrypoint and its direct children."""
