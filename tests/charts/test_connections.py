@@ -123,7 +123,8 @@ async def with_connection(api_url: str, *arguments: str) -> tuple[int, str, str]
         str(COMMAND), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={"PATH": path, "OPENCLAW_API_URL": api_url, "OPENCLAW_AGENT_TOKEN": TOKEN},
     )  # fmt: skip
-    out, err = await asyncio.wait_for(child.communicate(), WITHIN)
+    async with asyncio.timeout(WITHIN):
+        out, err = await child.communicate()
     return child.returncode or 0, out.decode(), err.decode()
 
 

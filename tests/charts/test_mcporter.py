@@ -39,7 +39,8 @@ class Shell:
             "mcporter", *arguments, env=self.env, cwd=self.home,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await asyncio.wait_for(child.communicate(), MCPORTER_SECONDS)
+        async with asyncio.timeout(MCPORTER_SECONDS):
+            out, err = await child.communicate()
         assert child.returncode == 0, err.decode()
         return out.decode()
 

@@ -61,7 +61,8 @@ class World(Platform):
         """What the agent sends to its user when told ``text``, with the model following ``script``."""
         self.script = list(script)
         self._updates.put_nowait(text)
-        return await asyncio.wait_for(self._heard.get(), TURN_SECONDS)
+        async with asyncio.timeout(TURN_SECONDS):
+            return await self._heard.get()
 
     def install(self, app: web.Application) -> None:
         """Add the routes beside the platform's own."""
@@ -116,7 +117,8 @@ class World(Platform):
 
     async def _next_updates(self, chat: dict[str, Any]) -> list[dict[str, Any]]:
         try:
-            text = await asyncio.wait_for(self._updates.get(), 5)
+            async with asyncio.timeout(5):
+                text = await self._updates.get()
         except TimeoutError:
             return []
         self._update_id += 1
@@ -161,7 +163,8 @@ class Gateway:
     async def reported(self) -> dict[str, Any]:
         """The gateway's next report."""
         try:
-            return await asyncio.wait_for(self.world.reports.get(), BOOT.total_seconds())
+            async with asyncio.timeout(BOOT.total_seconds()):
+                return await self.world.reports.get()
         except TimeoutError:
             raise AssertionError(self.log()) from None
 

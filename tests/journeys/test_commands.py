@@ -11,7 +11,7 @@ import pytest
 
 from controller.sandbox import confinement
 from tests.journeys.conftest import Bought
-from tests.journeys.test_purchase import git, query
+from tests.journeys.test_purchase import git, processes_of_agents, query
 
 pytestmark = pytest.mark.gateway
 TURN = timedelta(seconds=240)
@@ -37,11 +37,14 @@ def run_command(bought: Bought, command: str) -> str:
 
 
 def test_what_is_connected_reaches_the_running_agent_through_git(bought: Bought) -> None:
+    pods = processes_of_agents(bought)
     before = query(bought, "SELECT ready_profile FROM boxes")[0]["ready_profile"]
     job = admin(bought, "POST", "/connections/linear/connect")["job_id"]
     bought.run.run(bought.customer.milestone("done", TURN, job=job))
     (row,) = query(bought, "SELECT ready_profile FROM boxes")
     assert row["ready_profile"] == before + 1
+    assert pods
+    assert set(pods) <= set(processes_of_agents(bought)), "a connection restarts nothing"
     assert "update_connections" in git(bought, "log", "--format=%(trailers:key=Action,valueonly)", "main").split()
 
 

@@ -73,7 +73,8 @@ def command(folder: Path, script: str, variables: dict[str, str], port: int | No
 async def said(folder: Path, script: str, **variables: str) -> Any:
     """What the confined script printed."""
     process = await Process.start(command(folder, script, variables))
-    code = await asyncio.wait_for(process.child.wait(), 30)
+    async with asyncio.timeout(30):
+        code = await process.child.wait()
     text = (folder / "log").read_text()
     assert code == 0, text
     return json.loads(text.splitlines()[-1])
@@ -124,7 +125,8 @@ async def test_its_port_is_reached_from_outside_and_a_signal_and_the_exit_code_g
     assert json.loads((folder / "log").read_text()) == 1
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.0\r\n\r\n")
-    assert (await asyncio.wait_for(reader.read(), 10)).endswith(b"inside")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).endswith(b"inside")
     writer.close()
     await process.stop()
     assert process.child.returncode == 5
