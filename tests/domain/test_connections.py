@@ -66,9 +66,10 @@ async def test_a_burst_shares_one_job_while_no_writer_has_begun_with_it(session:
 async def test_a_job_that_a_writer_has_begun_with_is_left_alone_and_the_next_waits(
     session: AsyncSession, box: Box
 ) -> None:
-    first = await connected(session, box)
-    first.base_sha = "b" * 40
-    second, third = await connected(session, box, "github"), await connected(session, box, "slack")
+    with clock.frozen(clock.now()):
+        first = await connected(session, box)
+        first.base_sha = "b" * 40
+        second, third = await connected(session, box, "github"), await connected(session, box, "slack")
     assert second is third
     assert (second.rev, second.next_attempt_at) == (3, first.created_at + jobs.BURST)
     assert len(first.fields["connections"]) == 1
