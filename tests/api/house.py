@@ -43,10 +43,10 @@ class House:
     mint: Mint
     stripe_url: str
 
-    async def box(self) -> Held:
-        """A paid box."""
+    async def box(self, **answers: Any) -> Held:
+        """A paid box whose draft has ``answers``."""
         async with self.database.transaction() as session:
-            draft = await factories.draft(session, self.mint)
+            draft = await factories.draft(session, self.mint, **answers)
             job = await lifecycle.converge(session, self.mint, factories.facts(draft.id), WHY)
             assert job is not None
             versions = (await boxes.get(session, job.box_id)).secret_versions
@@ -69,6 +69,10 @@ class House:
     async def admin(self, method: str, path: str, **more: Any) -> httpx.Response:
         """A request of ops."""
         return await self.http.request(method, path, headers=bearer(ADMIN_TOKEN), **more)
+
+    async def connect(self, box: Held, provider: str, verb: str = "connect") -> httpx.Response:
+        """Ops do that to one of the box's connections."""
+        return await self.admin("POST", f"/admin/boxes/{box.id}/connections/{provider}/{verb}")
 
     async def count(self, table: type[Base]) -> int:
         """How many rows ``table`` has."""

@@ -15,7 +15,7 @@ from controller.core import ids
 from tests.api.house import ADMIN_TOKEN, House, bearer, code
 
 OPEN = {"/webhooks/stripe", "/onboarding/drafts", "/onboarding/drafts/{draft_id}", "/healthz", "/readyz", "/metrics"}
-VALUES = {"verb": "suspend", "box_id": "0" * 26, "job_id": "0" * 26, "draft_id": "0" * 26}
+VALUES = {"provider": "slack", "verb": "suspend", "box_id": "0" * 26, "job_id": "0" * 26, "draft_id": "0" * 26}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -101,7 +101,7 @@ async def test_a_route_that_is_not_there_is_told_in_our_form(idle: House, path: 
     assert (answer.status_code, bool(code(answer))) == (status, True)
 
 
-@pytest.mark.parametrize("index", range(15))
+@pytest.mark.parametrize("index", range(18))
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 async def test_no_request_ends_in_a_fault_of_ours(house: House, index: int, data: st.DataObject) -> None:
