@@ -26,6 +26,7 @@ SPECS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "state": st.sampled_from(["standby", "active", "suspended", "condemned", "destroyed"]),
         "deletion": st.sampled_from(["held", "approved"]),
         "plan": st.sampled_from(["starter", "pro", "team"]),
+        "volume_gib": st.integers(1, 1_000),
         "release": st.from_regex(r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,4}", fullmatch=True),
         "ring": st.integers(0, 9),
         "locale": st.sampled_from(["pt-BR", "en"]),
