@@ -13,6 +13,7 @@ from pathlib import Path
 from controller.core.errors import Temporary, foreign
 
 TIMEOUT_SECONDS = 30.0
+GONE_SECONDS = 2.0
 
 
 class GitAway(Temporary):
@@ -107,4 +108,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     if child.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        await child.communicate()
+        # it is dead now; a pipe that somebody else still holds must not hold us
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GONE_SECONDS):
+                await child.communicate()
