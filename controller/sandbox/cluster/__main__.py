@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ import uvicorn
 
 from controller.core import log as logs
 from controller.sandbox import accounts
-from controller.sandbox.cluster import api
+from controller.sandbox.cluster import accounting, api, events, furniture
 from controller.sandbox.cluster.argo_sets import Sets
 from controller.sandbox.cluster.argo_sync import Sync
 from controller.sandbox.cluster.checkout import Checkout
 from controller.sandbox.cluster.deployments import Deployments
 from controller.sandbox.cluster.external_secrets import ExternalSecrets
 from controller.sandbox.cluster.kubelet import Kubelet
+from controller.sandbox.cluster.logs import Folder
 from controller.sandbox.cluster.pods import Node
 from controller.sandbox.cluster.render import Chart
 from controller.sandbox.cluster.store import Store
+from controller.sandbox.cluster.usage import Usage
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 _KUBECONFIG = {
@@ -48,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--poll-seconds", type=float, default=180.0)
     parser.add_argument("--wave-seconds", type=float, default=0.0)
     parser.add_argument("--steady-seconds", type=float, default=60.0)
+    parser.add_argument("--backoff-seconds", type=float, default=10.0)
     parser.add_argument("--uid", type=int, default=accounts.AGENT.uid)
     parser.add_argument("--gid", type=int, default=accounts.AGENT.gid)
     return parser.parse_args()
@@ -75,17 +79,24 @@ async def _serve(given: argparse.Namespace) -> None:
     data: Path = given.data
     store = Store(data / "objects.sqlite")
     account = accounts.to_drop_to(accounts.Account(given.uid, given.gid))
-    kubelet = Kubelet(store, Node(data, given.image, account, timedelta(seconds=given.steady_seconds)))
+    steady, backoff = timedelta(seconds=given.steady_seconds), timedelta(seconds=given.backoff_seconds)
+    kubelet = Kubelet(store, Node(data, given.image, account, steady, backoff=backoff))
+    usage = Usage(kubelet.processes)
     values = json.loads(given.cell_values.read_text())
     await kubelet.sweep()
-    loops = [
+    furniture.place(store)
+    loops: list[Loop] = [
         kubelet.run,
+        usage.run,
+        partial(events.age, store),
+        partial(accounting.run, store),
         Deployments(store).run,
         ExternalSecrets(store, given.secrets_url, given.secrets_token, given.cell).run,
         Sync(store, Chart(given.chart), given.wave_seconds).run,
         Sets(store, Checkout(given.git, data / "argo.git"), given.cell, values, given.poll_seconds).run,
     ]
-    options = uvicorn.Config(api.app(store), port=given.port, log_config=None, timeout_graceful_shutdown=0)
+    shown = api.Parts(Folder(data / "logs"), usage)
+    options = uvicorn.Config(api.app(store, shown), port=given.port, log_config=None, timeout_graceful_shutdown=0)
     server = _Server(options, lambda: _write_kubeconfig(data / "kubeconfig", given.port))
     await _until_stopped(loops, server)
 

@@ -6,7 +6,8 @@ import base64
 import copy
 
 from controller.core.errors import Invalid, NotAllowed
-from controller.sandbox.cluster.resources import NAMESPACE, POD, PVC, SECRET, Kind, Object
+from controller.sandbox.cluster import definitions
+from controller.sandbox.cluster.resources import CRD, NAMESPACE, POD, PVC, SECRET, Kind, Object
 
 BOX_LABEL = "openclaw.cloud/box"
 APPROVED = "openclaw.cloud/destroy-approved"
@@ -23,13 +24,17 @@ def defaulted(kind: Kind, obj: Object) -> Object:
     """A copy of ``obj`` with what the API server fills in.
 
     A namespace gets its name as a label and is Active, a pod is Pending, a secret's ``stringData`` moves into ``data``.
-    Raises Invalid if ``stringData`` holds anything but text.
+    Metadata that is null is not there. Raises Invalid if ``stringData`` holds anything but text, or for a malformed
+    definition of a custom resource.
     """
     made = copy.deepcopy(obj)
+    made["metadata"] = {name: value for name, value in made["metadata"].items() if value is not None}
     if kind == NAMESPACE:
         meta = made["metadata"]
         meta["labels"] = {**(meta.get("labels") or {}), NAME_LABEL: meta["name"]}
         made.setdefault("status", {"phase": "Active"})
+    elif kind == CRD:
+        made = definitions.established(made)
     elif kind == POD:
         made.setdefault("status", {"phase": "Pending"})
     elif kind == SECRET and "stringData" in made:

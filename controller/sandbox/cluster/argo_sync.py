@@ -12,6 +12,7 @@ from controller.core.errors import CloudError
 from controller.sandbox.cluster import differences, health, resources
 from controller.sandbox.cluster.argo_sets import ARGO
 from controller.sandbox.cluster.differences import SYNCED, Differences
+from controller.sandbox.cluster.events import Recorder
 from controller.sandbox.cluster.render import Chart, RenderError
 from controller.sandbox.cluster.resources import APPLICATION, NAMESPACE, Object
 from controller.sandbox.cluster.store import Store, Watcher
@@ -20,6 +21,7 @@ log = logs.get(__name__)
 
 RETRIES = 3
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 20.0
+CASCADE = "resources-finalizer.argocd.argoproj.io"
 EMPTY = "auto-sync will wipe out all resources"
 
 
@@ -46,6 +48,7 @@ class Sync:
     ) -> None:
         self._store = store
         self._chart = chart
+        self._events = Recorder(store, "argocd-application-controller")
         self._wave_seconds = wave_seconds
         self._first_retry_seconds = first_retry_seconds
         self._attempts: dict[str, _Attempt] = {}
@@ -77,8 +80,9 @@ class Sync:
 
     async def _reconcile(self, name: str) -> None:
         application = self._store.get(APPLICATION, ARGO, name)
-        if application is None:
+        if application is None or "deletionTimestamp" in application["metadata"]:
             self._attempts.pop(name, None)
+            self._cascade(application)
             return
         source = application.get("spec", {}).get("source")
         try:
@@ -98,6 +102,19 @@ class Sync:
             self._abandon(name, attempt.error)
         elif work and asyncio.get_running_loop().time() >= attempt.not_before:
             await self._operate(name, attempt, found)
+
+    def _cascade(self, application: Object | None) -> None:
+        """With Argo CD's finalizer an Application's deletion takes its objects along, and waits until they are gone."""
+        finalizers = list((application or {}).get("metadata", {}).get("finalizers") or [])
+        if application is None or CASCADE not in finalizers:
+            return
+        name = application["metadata"]["name"]
+        found = differences.compare(self._store, name, [])
+        for obj in found.prunes:
+            self._prune(obj)
+        if not any("Prune=false" not in str(obj["metadata"].get("annotations")) for obj in found.extra):
+            finalizers.remove(CASCADE)
+            self._store.update({**application, "metadata": {**application["metadata"], "finalizers": finalizers}})
 
     def _abandon(self, name: str, why: str) -> None:
         """Nothing will be done for this source: an operation that is still under way ends here, failed."""
@@ -127,6 +144,8 @@ class Sync:
         source = attempt.source
         operation = {"initiatedBy": {"automated": True}, "retry": {"limit": RETRIES}, "sync": {"prune": True}}
         self._mark(name, operation)
+        if not attempt.failures:
+            self._tell(name, "OperationStarted", f"Initiated automated sync to '{source['targetRevision']}'")
         attempt.started_at = attempt.started_at or _now()
         state: Object = {
             "operation": operation, "phase": "Running", "startedAt": attempt.started_at, "retryCount": attempt.failures,
@@ -188,10 +207,20 @@ class Sync:
         self._status(name, operationState={**state, "retryCount": attempt.failures, "message": message})
 
     def _finish(self, name: str, state: Object, failure: str) -> None:
+        outcome = f"failed: {failure}" if failure else "succeeded"
+        self._tell(
+            name, "OperationCompleted", f"Sync operation to {state.get('syncResult', {}).get('revision')} {outcome}"
+        )
         ended = {"phase": "Failed" if failure else "Succeeded", "finishedAt": _now()}
         message = failure or "successfully synced (all tasks run)"
         self._status(name, operationState={**state, **ended, "message": message})
         self._mark(name, None)
+
+    def _tell(self, name: str, reason: str, message: str) -> None:
+        application = self._store.get(APPLICATION, ARGO, name)
+        if application is not None:
+            tell = self._events.warn if "failed" in message else self._events.normal
+            tell(application, reason, message)
 
     def _mark(self, name: str, operation: Object | None) -> None:
         """Set the Application's ``operation``, or take it away."""

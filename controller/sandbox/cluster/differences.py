@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Any
 
-from controller.sandbox.cluster import resources
+from controller.sandbox.cluster import ownership, resources
 from controller.sandbox.cluster.resources import KINDS, NAMESPACE, Kind, Object
 from controller.sandbox.cluster.store import Store
 
@@ -14,7 +12,8 @@ TRACKING = "argocd.argoproj.io/tracking-id"
 WAVE = "argocd.argoproj.io/sync-wave"
 OPTIONS = "argocd.argoproj.io/sync-options"
 MANAGER = "argocd-controller"
-SYNCED = tuple(kind for kind in KINDS if kind.kind not in {"Application", "ApplicationSet", "Pod", "Event"})
+_CLUSTERS_OWN = {"Pod", "ReplicaSet", "Event", "Node", "CustomResourceDefinition"}
+SYNCED = tuple(kind for kind in KINDS if kind.kind not in _CLUSTERS_OWN and kind.group != "argoproj.io")
 _FIRST = ("Namespace", "NetworkPolicy", "ResourceQuota", "LimitRange", "ServiceAccount")
 
 
@@ -47,20 +46,14 @@ def find(store: Store, obj: Object) -> Object | None:
 
 
 def applied(live: Object, wanted: Object) -> Object:
-    """``live`` after a server-side apply of ``wanted``: fields that the last apply set and this one lacks go.
-
-    Fields of others stay. Lists are replaced whole unless each item already has all that is wanted.
-    """
-    made, fields = copy.deepcopy(live), _fields(wanted)
-    _drop(made, _owned(live), fields)
-    _set(made, wanted)
-    made["metadata"]["managedFields"] = [{"manager": MANAGER, "operation": "Apply", "fieldsV1": fields}]
-    return made
+    """``live`` after Argo CD's server-side apply of ``wanted``, forced: see ``ownership.applied``."""
+    return ownership.applied(live, wanted, MANAGER, force=True)
 
 
 def fresh(wanted: Object) -> Object:
     """``wanted`` as its first apply creates it."""
-    return applied({"metadata": {}}, wanted)
+    empty = {"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "metadata": {}}
+    return applied(empty, wanted)
 
 
 def waves(objects: list[Object]) -> list[list[Object]]:
@@ -83,42 +76,6 @@ def _tracked(store: Store, name: str) -> list[Object]:
         for obj in store.list(kind, f"box-{name}" if kind.namespaced else None)
         if obj["metadata"].get("annotations", {}).get(TRACKING, "").startswith(f"{name}:")
     ]
-
-
-def _owned(live: Object) -> Object:
-    entries = live["metadata"].get("managedFields", [])
-    return next((entry["fieldsV1"] for entry in entries if entry.get("manager") == MANAGER), {})
-
-
-def _fields(value: Object) -> Object:
-    return {f"f:{key}": _fields(inner) if isinstance(inner, dict) else {} for key, inner in value.items()}
-
-
-def _drop(target: Any, before: Object, after: Object) -> None:
-    for field, inner in before.items():
-        name = field.removeprefix("f:")
-        if not isinstance(target, dict) or name not in target:
-            continue
-        if inner:
-            _drop(target[name], inner, after.get(field, {}))
-        if field not in after and (not inner or not target[name]):
-            del target[name]
-
-
-def _set(target: Object, wanted: Object) -> None:
-    for name, value in wanted.items():
-        if isinstance(value, dict) and isinstance(target.get(name), dict):
-            _set(target[name], value)
-        elif not _covers(target.get(name), value):
-            target[name] = copy.deepcopy(value)
-
-
-def _covers(live: Any, wanted: Any) -> bool:
-    if isinstance(wanted, dict):
-        return isinstance(live, dict) and all(_covers(live.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(live, list) and len(wanted) == len(live) and all(map(_covers, live, wanted))
-    return bool(wanted == live)
 
 
 def _identity(obj: Object) -> tuple[Kind, str, str]:

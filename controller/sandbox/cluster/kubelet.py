@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from controller.sandbox.cluster.events import Recorder
+from controller.sandbox.cluster.furniture import NODE_NAME
 from controller.sandbox.cluster.leftovers import Leftovers
 from controller.sandbox.cluster.pods import Node, Runner
 from controller.sandbox.cluster.resources import POD, PVC, Object
@@ -23,6 +25,7 @@ class Kubelet:
         self._volumes = Volumes(store, node.data / "volumes", node.account)
         self._boots = asyncio.Semaphore(BOOTS_AT_ONCE)
         self._runners: dict[str, Runner] = {}
+        self._scheduler = Recorder(store, "default-scheduler")
 
     async def sweep(self) -> None:
         """End what an earlier life left running and remove its pods; before anybody can make new ones."""
@@ -51,9 +54,26 @@ class Kubelet:
         if uid not in self._runners and not deleted:
             runner = self._runners[uid] = Runner(self._store, pod, self._node, self._volumes, self._boots)
             tasks.create_task(runner.run()).add_done_callback(lambda _: self._runners.pop(uid, None))
-        if uid in self._runners and (deleted or "deletionTimestamp" in pod["metadata"]):
-            self._runners[uid].ask_to_end()
+            self._bound(pod)
+        if uid in self._runners and (deleted or "deletionTimestamp" in meta):
+            self._runners[uid].ask_to_end(meta.get("deletionGracePeriodSeconds"))
+
+    def _bound(self, pod: Object) -> None:
+        """The pod is on this node; there is no other one to choose."""
+        meta = pod["metadata"]
+        found = self._store.get(POD, meta["namespace"], meta["name"])
+        if found is not None and "nodeName" not in found["spec"]:
+            self._store.update({**found, "spec": {**found["spec"], "nodeName": NODE_NAME}})
+            told = f"Successfully assigned {meta['namespace']}/{meta['name']} to {NODE_NAME}"
+            self._scheduler.normal(found, "Scheduled", told)
+
+    def processes(self) -> dict[str, int]:
+        """The pids of the containers that run, by their pods' uids."""
+        return {uid: runner.pid for uid, runner in self._runners.items() if runner.pid is not None}
 
     def _bind(self, claim: Object) -> None:
-        meta = claim["metadata"]
-        self._store.update_status(PVC, meta["namespace"], meta["name"], {"phase": "Bound"})
+        meta, spec = claim["metadata"], claim.get("spec") or {}
+        status: Object = {"phase": "Bound"}
+        if spec.get("resources", {}).get("requests"):
+            status |= {"capacity": spec["resources"]["requests"], "accessModes": spec.get("accessModes") or []}
+        self._store.update_status(PVC, meta["namespace"], meta["name"], status)

@@ -11,6 +11,7 @@ from controller.core.errors import Invalid, Refused
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+# these are no patches but whole intents: see ownership
 APPLY = ("application/apply-patch+yaml", "application/apply-patch+json")
 
 # The lists that Kubernetes merges item by item, and what tells their items apart; every other list is replaced.
@@ -36,12 +37,11 @@ class UnknownPatch(Refused):
 def apply(kind: str, old: Any, patch: Any) -> Any:
     """``old`` after ``patch`` of the media type ``kind``.
 
-    Apply patches are merged like strategic ones: who owns which field is not kept.
     Raises UnknownPatch for another type, Invalid for an operation that does not fit.
     """
     if kind == JSON:
         return _operations(old, patch)
-    if kind not in (MERGE, STRATEGIC, *APPLY):
+    if kind not in (MERGE, STRATEGIC):
         raise UnknownPatch("patch_type_unknown", type=kind[:80])
     if not isinstance(patch, dict):
         raise Invalid("patch_malformed")
@@ -58,12 +58,12 @@ def _merged(old: Any, patch: Any, *, strategic: bool, field: str = "") -> Any:
             elif not (strategic and name.startswith("$")):
                 made[name] = _merged(made.get(name), value, strategic=strategic, field=name)
         return made
-    if strategic and isinstance(patch, list) and (key := _key(field, patch)):
+    if strategic and isinstance(patch, list) and (key := key_of(field, patch)):
         return _merged_items(old if isinstance(old, list) else [], patch, key)
     return copy.deepcopy(patch)
 
 
-def _key(field: str, patch: list[Any]) -> str | None:
+def key_of(field: str, patch: list[Any]) -> str | None:
     """What tells the items of this list apart; None if it is replaced as a whole."""
     for key in _KEYS.get(field, ()):
         if patch and all(isinstance(item, dict) and key in item for item in patch):

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from controller.core.errors import NotFound
 from controller.sandbox.cluster import resources
-from controller.sandbox.cluster.resources import DEPLOYMENT, Kind
+from controller.sandbox.cluster.resources import DEPLOYMENT, POD, Kind
 
 
 @dataclass(frozen=True)
 class Target:
-    """A kind, with a namespace, name and subresource (``status``, ``scale``) where the path has them."""
+    """A kind, with a namespace, name and subresource (``status``, ``scale``, ``log``) where the path has them."""
 
     kind: Kind
     namespace: str | None
@@ -46,4 +46,6 @@ def _split(parts: list[str]) -> tuple[str, str, list[str]]:
 
 
 def _served(kind: Kind, sub: str | None) -> bool:
-    return sub in {None, "status"} or (sub == "scale" and kind == DEPLOYMENT)
+    if sub == "status":
+        return kind.has_status
+    return sub is None or (sub == "scale" and kind == DEPLOYMENT) or (sub == "log" and kind == POD)

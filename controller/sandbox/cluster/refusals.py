@@ -14,6 +14,7 @@ _REASONS = {
     410: "Expired",
     415: "UnsupportedMediaType",
     422: "Invalid",
+    504: "Timeout",
 }
 
 
@@ -26,14 +27,23 @@ class WrongVerb(Refused):
 def status(error: Refused) -> Object:
     """A failed ``Status``: HTTP code, Kubernetes' reason for it, our code and facts as the message."""
     reason = "AlreadyExists" if error.code == "exists" else _REASONS.get(error.status, "BadRequest")
-    details = {fact: str(error.facts[fact]) for fact in ("kind", "name") if fact in error.facts}
+    details: Object = {fact: str(error.facts[fact]) for fact in ("kind", "name") if fact in error.facts}
+    if "causes" in error.facts:
+        details["causes"] = error.facts["causes"]
     return {
         "apiVersion": "v1",
         "kind": "Status",
         "metadata": {},
         "status": "Failure",
-        "message": str(error),
+        "message": _sentence(error),
         "reason": reason,
         "details": details,
         "code": error.status,
     }
+
+
+def _sentence(error: Refused) -> str:
+    """What a person reads: Kubernetes' own words where there are such."""
+    if error.code == "not_found":
+        return f'{error.facts.get("kind")} "{error.facts.get("name")}" not found'
+    return str(error.facts.get("sentence") or error)

@@ -12,7 +12,10 @@ from controller.sandbox.cluster.resources import Object
 Selector = Callable[[Object], bool]
 _Values = Callable[[str | None], bool]
 
-FIELDS = frozenset({"metadata.name", "metadata.namespace", "status.phase"})
+_INVOLVED = ("kind", "name", "namespace", "uid", "apiVersion", "fieldPath", "resourceVersion")
+_OF_PODS = ("status.phase", "status.podIP", "spec.nodeName", "spec.restartPolicy")
+_OF_EVENTS = ("reason", "type", "reportingComponent", *(f"involvedObject.{name}" for name in _INVOLVED))
+FIELDS = frozenset(["metadata.name", "metadata.namespace", *_OF_PODS, *_OF_EVENTS])
 _KEY = r"(?P<key>[A-Za-z0-9./_-]+)"
 _SET = re.compile(_KEY + r"\s+(?P<verb>in|notin)\s*\((?P<values>[^()]*)\)")
 _EQUAL = re.compile(_KEY + r"\s*(?P<verb>==|=|!=)\s*(?P<value>[A-Za-z0-9._-]*)")

@@ -1,4 +1,4 @@
-"""The cluster's objects: versions, generations, watches and deletion rules; written through to SQLite."""
+"""The cluster's objects: versions, generations and watches; written through to SQLite. What goes: ``deletion``."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import json
 import sqlite3
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.core import clock, ids
 from controller.core import log as logs
 from controller.core.errors import Conflict, Invalid, NotFound, Refused
-from controller.sandbox.cluster import admission, resources
-from controller.sandbox.cluster.resources import NAMESPACE, POD, PVC, Kind, Object
+from controller.sandbox.cluster import admission, definitions, deletion, quotas, resources
+from controller.sandbox.cluster.deletion import BACKGROUND
+from controller.sandbox.cluster.resources import CRD, NAMESPACE, Kind, Object
 
-HISTORY = 2000
-GRACE_SECONDS = 30
+HISTORY = 5000
 # What only the server sets; a client that leaves it out or changes it changes nothing.
 _SERVER_SET = (
     "uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds",
@@ -28,13 +29,13 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS deleted (only INTEGER PRIMARY KEY CHECK (only = 0), version INTEGER NOT NULL);
 """
-_Key = tuple[Kind, str, str]
+Key = tuple[Kind, str, str]
 
 log = logs.get(__name__)
 
 
 class Gone(Refused):
-    """Raised when a watch asks for events that are no longer kept."""
+    """Raised when a version is asked for whose events are no longer kept."""
 
     status = 410
 
@@ -82,9 +83,10 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
-        self._objects: dict[_Key, Object] = {}
+        self._objects: dict[Key, Object] = {}
         self._events: deque[Event] = deque(maxlen=HISTORY)
         self._watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+        self._rehearsing = False
         self.version = 1
         self._load()
 
@@ -92,10 +94,23 @@ class Store:
         """Let go of the file; nothing may be called afterwards."""
         self._db.close()
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Inside the block everything happens as ever; after it nothing has, and nobody was told."""
+        objects, events, version = dict(self._objects), self._events, self.version
+        self._rehearsing, self._events = True, deque(maxlen=HISTORY)
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+            self._objects, self._events, self.version, self._rehearsing = objects, events, version, False
+
     def create(self, obj: Object) -> Object:
         """The new object with uid, versions and time; without a name it gets ``generateName`` and a random end.
 
-        Raises Conflict if its name is taken, NotFound if its namespace is not there or going.
+        Raises Conflict if its name is taken, NotFound if its namespace is not there or going, QuotaExceeded if the
+        namespace's quotas or limits have no room for it.
         """
         obj = copy.deepcopy(obj)
         kind, meta = resources.of(obj), obj.setdefault("metadata", {})
@@ -109,18 +124,29 @@ class Store:
             raise Conflict("exists", kind=kind.kind, name=meta["name"])
         for name in _SERVER_SET:
             meta.pop(name, None)
-        meta |= {"uid": ids.new(), "creationTimestamp": _now(), "generation": 1}
-        return self._put("ADDED", admission.defaulted(kind, obj))
+        meta |= {"uid": ids.new(), "creationTimestamp": now(), "generation": 1}
+        made = quotas.admitted(kind, admission.defaulted(kind, obj), self.inside(meta.get("namespace", "")))
+        return self._put("ADDED", made)
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """The object, if it exists."""
         return copy.deepcopy(self._objects.get((kind, namespace or "", name)))
 
-    def list(self, kind: Kind, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[Object]:
-        """The kind's objects, of one namespace and with these labels if asked, by name."""
+    def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        at: int | None = None,
+    ) -> list[Object]:
+        """The kind's objects by namespace and name: of one namespace, with these labels, as of a version, if asked.
+
+        Raises Gone if the version is too old to be told, or not there yet.
+        """
         found = [
             copy.deepcopy(obj)
-            for (k, space, _), obj in self._objects.items()
+            for (k, space, _), obj in self._as_of(at).items()
             if k == kind and namespace in (None, "", space) and _labelled(obj, labels or {})
         ]
         return sorted(found, key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
@@ -128,21 +154,26 @@ class Store:
     def update(self, obj: Object) -> Object:
         """The object as given, its status as it was; the generation counts changes outside metadata and status.
 
-        Raises NotFound, or Conflict if the given resourceVersion is not the newest.
+        One that is being deleted goes with its last finalizer. Raises NotFound, Conflict if the given resourceVersion
+        is not the newest, QuotaExceeded if it grew past its namespace's quotas.
         """
         old = self._known(obj)
         new = copy.deepcopy(obj)
-        meta = new["metadata"]
+        meta, kind = new["metadata"], resources.of(new)
         if meta.get("resourceVersion") not in (None, old["metadata"]["resourceVersion"]):
             raise Conflict("stale", name=meta["name"])
         _keep(_SERVER_SET, old["metadata"], meta)
-        _keep(("status",), old, new)
-        new = admission.defaulted(resources.of(new), new)
+        if kind.has_status:
+            _keep(("status",), old, new)
+        new = admission.defaulted(kind, new)
         if new == old:
             return new
         if _substance(new) != _substance(old):
             new["metadata"]["generation"] += 1
-        return self._put("MODIFIED", new)
+            new = quotas.admitted(kind, new, self.inside(meta.get("namespace", "")), old)
+        made = self._put("MODIFIED", new)
+        deletion.finish(self, made)
+        return made
 
     def update_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None:
         """The object with another status; None if it is gone."""
@@ -152,26 +183,14 @@ class Store:
         return self._put("MODIFIED", {**old, "metadata": {**old["metadata"]}, "status": copy.deepcopy(status)})
 
     def delete(
-        self, kind: Kind, namespace: str | None, name: str, *, now: bool = False, grace_seconds: int | None = None
-    ) -> bool:
-        """Delete the object; whether there was one.
-
-        A pod that may have a process is only marked, with ``grace_seconds`` (its own if None), until the kubelet
-        deletes it ``now``; so a namespace stays Terminating, its volumes kept, while such pods are in it.
-        Raises Interlocked for a box's namespace or volume without an approval.
-        """
+        self, kind: Kind, namespace: str | None, name: str, *,
+        now: bool = False, grace_seconds: int | None = None, propagation: str = BACKGROUND,
+    ) -> bool:  # fmt: skip
+        """Delete the object as ``deletion.begin`` says; whether there was one."""
         obj = self._objects.get((kind, namespace or "", name))
         if obj is None:
             return False
-        if not now:
-            admission.check_deletion(kind, obj, self._objects.get((NAMESPACE, "", namespace or name)))
-        if kind == NAMESPACE:
-            self._end_namespace(obj)
-        elif kind == POD and not now and obj.get("status", {}).get("phase") in {"Pending", "Running"}:
-            self._mark_ending(obj, grace_seconds)
-        else:
-            self._drop(obj)
-            self._finish_namespace(namespace or "")
+        deletion.begin(self, kind, obj, now=now, grace_seconds=grace_seconds, propagation=propagation)
         return True
 
     def since(self, version: int) -> Sequence[Event]:
@@ -190,27 +209,21 @@ class Store:
         self._watchers.add(watcher)
         return watcher
 
-    def _load(self) -> None:
-        """Read the file, and finish what a crash left half deleted."""
-        for (version,) in self._db.execute("SELECT version FROM deleted"):
-            self.version = version
-        for (body,) in self._db.execute("SELECT body FROM objects"):
-            obj = json.loads(body)
-            self._objects[_key(obj)] = obj
-            self.version = max(self.version, int(obj["metadata"]["resourceVersion"]))
-        for space in self.list(NAMESPACE):
-            self._finish_namespace(space["metadata"]["name"])
+    def inside(self, namespace: str) -> Sequence[Object]:
+        """The objects in a namespace themselves: not to be changed."""
+        return [obj for (kind, space, _), obj in self._objects.items() if kind.namespaced and space == namespace]
 
-    def _put(self, change: str, obj: Object) -> Object:
-        obj["metadata"]["resourceVersion"] = str(self.version + 1)
-        before = self._objects.get(_key(obj))
-        self._db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?)", (_text(obj), json.dumps(obj)))
-        self.version += 1
-        self._objects[_key(obj)] = obj
-        self._tell(change, obj, before)
-        return copy.deepcopy(obj)
+    def everything(self) -> Sequence[Object]:
+        """All objects themselves: not to be changed."""
+        return list(self._objects.values())
 
-    def _drop(self, obj: Object) -> None:
+    def mark(self, obj: Object, **meta: object) -> Object:
+        """The object with other metadata, as only the server may set it; None takes a field away."""
+        made = {name: value for name, value in {**obj["metadata"], **meta}.items() if value is not None}
+        return self._put("MODIFIED", {**obj, "metadata": made})
+
+    def drop(self, obj: Object) -> None:
+        """Remove the object itself, whatever depends on it."""
         before = self._objects.get(_key(obj))
         if before is None:
             return
@@ -221,56 +234,52 @@ class Store:
         del self._objects[_key(obj)]
         meta = {**before["metadata"], "resourceVersion": str(self.version)}
         self._tell("DELETED", {**before, "metadata": meta}, before)
-        self._collect(meta["uid"])
 
-    def _collect(self, uid: str) -> None:
-        for owned in [obj for obj in self._objects.values() if _owned_by(obj, uid)]:
-            meta = owned["metadata"]
-            try:
-                self.delete(resources.of(owned), meta.get("namespace"), meta["name"])
-            except admission.Interlocked as error:
-                log.warning("store.collection_refused", name=meta["name"], reason=str(error))
+    def _load(self) -> None:
+        """Read the file, and finish what a crash left half deleted."""
+        for (version,) in self._db.execute("SELECT version FROM deleted"):
+            self.version = version
+        bodies = [json.loads(body) for (body,) in self._db.execute("SELECT body FROM objects")]
+        for obj in bodies:  # before what they define
+            if obj["kind"] == CRD.kind:
+                resources.define(obj["metadata"]["name"], definitions.kind(obj))
+        for obj in bodies:
+            self._objects[_key(obj)] = obj
+            self.version = max(self.version, int(obj["metadata"]["resourceVersion"]))
+        for space in self.list(NAMESPACE):
+            deletion.finish(self, space)
+
+    def _put(self, change: str, obj: Object) -> Object:
+        obj["metadata"]["resourceVersion"] = str(self.version + 1)
+        before = self._objects.get(_key(obj))
+        self._db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?)", (_text(obj), json.dumps(obj)))
+        self.version += 1
+        self._objects[_key(obj)] = obj
+        self._tell(change, obj, before)
+        return copy.deepcopy(obj)
 
     def _tell(self, change: str, obj: Object, before: Object | None) -> None:
         # stored objects are replaced, never changed, so ``before`` needs no copy
         event = Event(change, resources.of(obj), copy.deepcopy(obj), self.version, before)
+        if self._rehearsing:
+            return
         self._events.append(event)
+        if event.kind == CRD and change == "DELETED":
+            resources.withdraw(obj["metadata"]["name"])
+        elif event.kind == CRD:
+            resources.define(obj["metadata"]["name"], definitions.kind(obj))
         for watcher in tuple(self._watchers):
             watcher.tell(event)
 
-    def _mark_ending(self, obj: Object, grace_seconds: int | None) -> None:
-        if "deletionTimestamp" not in obj["metadata"]:
-            own = obj.get("spec", {}).get("terminationGracePeriodSeconds", GRACE_SECONDS)
-            grace = own if grace_seconds is None else grace_seconds
-            meta = {**obj["metadata"], "deletionTimestamp": _now(), "deletionGracePeriodSeconds": grace}
-            self._put("MODIFIED", {**obj, "metadata": meta})
-
-    def _end_namespace(self, obj: Object) -> None:
-        name = obj["metadata"]["name"]
-        if "deletionTimestamp" not in obj["metadata"]:
-            meta = {**obj["metadata"], "deletionTimestamp": _now()}
-            self._put("MODIFIED", {**obj, "metadata": meta, "status": {"phase": "Terminating"}})
-        for inner in self._inside(name):
-            kind = resources.of(inner)
-            if kind == POD:
-                self.delete(kind, name, inner["metadata"]["name"])
-            elif kind != PVC:
-                self._drop(inner)
-        self._finish_namespace(name)
-
-    def _finish_namespace(self, name: str) -> None:
-        space = self._objects.get((NAMESPACE, "", name))
-        if space is None or "deletionTimestamp" not in space["metadata"]:
-            return
-        left = self._inside(name)
-        if any(resources.of(obj) == POD for obj in left):
-            return
-        for obj in left:
-            self._drop(obj)
-        self._drop(space)
-
-    def _inside(self, namespace: str) -> Sequence[Object]:
-        return [obj for (kind, space, _), obj in self._objects.items() if kind.namespaced and space == namespace]
+    def _as_of(self, version: int | None) -> Mapping[Key, Object]:
+        if version is None or version == self.version:
+            return self._objects
+        objects = dict(self._objects)
+        for event in reversed(self.since(version)):
+            objects.pop(_key(event.object), None)
+            if event.before is not None:
+                objects[_key(event.object)] = event.before
+        return objects
 
     def _unusable(self, namespace: str | None) -> bool:
         space = self._objects.get((NAMESPACE, "", namespace or ""))
@@ -281,6 +290,11 @@ class Store:
         if found is None:
             raise NotFound("not_found", kind=obj["kind"], name=obj["metadata"]["name"])
         return found
+
+
+def now() -> str:
+    """The time as objects have it."""
+    return clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _generated(meta: Object) -> str:
@@ -296,7 +310,7 @@ def _keep(names: Sequence[str], old: Object, new: Object) -> None:
             new[name] = copy.deepcopy(old[name])
 
 
-def _key(obj: Object) -> _Key:
+def _key(obj: Object) -> Key:
     return resources.of(obj), obj["metadata"].get("namespace") or "", obj["metadata"]["name"]
 
 
@@ -312,11 +326,3 @@ def _substance(obj: Object) -> Object:
 def _labelled(obj: Object, labels: Mapping[str, str]) -> bool:
     mine = obj["metadata"].get("labels") or {}
     return all(mine.get(name) == value for name, value in labels.items())
-
-
-def _owned_by(obj: Object, uid: str) -> bool:
-    return any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences") or [])
-
-
-def _now() -> str:
-    return clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")

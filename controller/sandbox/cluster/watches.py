@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from controller.sandbox.cluster import refusals
@@ -14,17 +14,27 @@ from controller.sandbox.cluster.store import Event, Gone, Store
 
 LONGEST_SECONDS = 3600.0
 BOOKMARK_SECONDS = 60.0
+INITIAL_END = "k8s.io/initial-events-end"
+
+
+def _itself(obj: Object) -> Object:
+    return obj
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a watcher asks for: ``since`` is the version that it has, None to begin with what is there."""
+    """What a watcher asks for: ``since`` is the version that it has, None to begin with what is there.
+
+    ``initial`` asks for a bookmark that tells the end of what is there; ``show`` is the form of each object.
+    """
 
     kind: Kind
     selector: Selector
     since: int | None
     seconds: float = LONGEST_SECONDS
     bookmarks: bool = False
+    initial: bool = False
+    show: Callable[[Object], Object] = _itself
 
 
 async def stream(store: Store, wanted: Wanted) -> AsyncIterator[bytes]:
@@ -38,7 +48,9 @@ async def stream(store: Store, wanted: Wanted) -> AsyncIterator[bytes]:
     reached = store.version
     for event in missed:
         if change := _change(event, wanted):
-            yield _line(change, event.object)
+            yield _line(change, wanted.show(event.object))
+    if wanted.initial:
+        yield _line("BOOKMARK", _bookmark(wanted.kind, reached, **{INITIAL_END: "true"}))
     loop = asyncio.get_running_loop()
     end = loop.time() + wanted.seconds
     while True:
@@ -54,7 +66,7 @@ async def stream(store: Store, wanted: Wanted) -> AsyncIterator[bytes]:
             continue
         reached = event.version
         if change := _change(event, wanted):
-            yield _line(change, event.object)
+            yield _line(change, wanted.show(event.object))
 
 
 def _present(store: Store, wanted: Wanted) -> Sequence[Event]:
@@ -70,8 +82,11 @@ def _change(event: Event, wanted: Wanted) -> str | None:
     return {(False, True): "ADDED", (True, True): "MODIFIED", (True, False): "DELETED"}.get((was, now))
 
 
-def _bookmark(kind: Kind, version: int) -> Object:
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"resourceVersion": str(version)}}
+def _bookmark(kind: Kind, version: int, **annotations: str) -> Object:
+    meta: Object = {"resourceVersion": str(version), "creationTimestamp": None}
+    if annotations:
+        meta["annotations"] = annotations
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta}
 
 
 def _line(change: str, obj: Object) -> bytes:
