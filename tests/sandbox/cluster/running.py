@@ -86,7 +86,7 @@ class Cluster:
             "cell-values": folder / "values.json", "secrets-url": self.secrets.url, "secrets-token": "cell-secret",
             "image": folder / "image",
         }  # fmt: skip
-        self._argv = [sys.executable, "-m", "controller.sandbox.cluster", *options]
+        self._argv = [sys.executable, "-m", "controller.sandbox.cluster", "--backoff-seconds", "1", *options]
         self._argv += [part for name, value in given.items() for part in (f"--{name}", str(value))]
         self.start()
 

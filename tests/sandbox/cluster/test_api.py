@@ -40,7 +40,7 @@ def test_the_version_and_the_groups_are_told(cluster: Served) -> None:
     assert client.VersionApi(cluster.client).get_code().git_version.startswith("v1.37")
     assert client.CoreApi(cluster.client).get_api_versions().versions == ["v1"]
     groups = {group.name for group in client.ApisApi(cluster.client).get_api_versions().groups}
-    assert groups == {"apps", "argoproj.io", "external-secrets.io", "networking.k8s.io"}
+    assert {"apps", "argoproj.io", "external-secrets.io", "networking.k8s.io", "metrics.k8s.io"} <= groups
     assert [served.version for served in client.AppsApi(cluster.client).get_api_group().versions] == ["v1"]
 
 
@@ -55,7 +55,7 @@ def test_the_dynamic_client_discovers_and_uses_every_kind(cluster: Served) -> No
 @pytest.mark.parametrize(
     "path",
     ["/", "/api/v2", "/apis/nobody.io/v1", "/apis/nobody.io", "/apis/apps/v1/pods",
-     "/api/v1/namespaces/here/pods/a/log", "/api/v1/pods/agent", "/api/v1/namespaces/here/configmaps/a/scale"],
+     "/api/v1/namespaces/here/pods/a/exec", "/api/v1/pods/agent", "/api/v1/namespaces/here/configmaps/a/scale"],
 )  # fmt: skip
 def test_a_path_that_is_not_served_is_404_with_a_status(cluster: Served, path: str) -> None:
     answer = httpx.get(cluster.url + path, timeout=5)
@@ -103,7 +103,7 @@ def test_plain_text_given_for_a_secret_is_kept_as_data(cluster: Served) -> None:
 )  # fmt: skip
 def test_each_patch_kind_changes_what_it_names_and_no_more(cluster: Served, media: str, patch: Any) -> None:
     made = cluster.apps.create_namespaced_deployment("here", objects.deployment())
-    more = {"field_manager": "test"} if media == APPLY else {}
+    more: dict[str, Any] = {"field_manager": "test", "force": True} if media == APPLY else {}
     found = cluster.apps.patch_namespaced_deployment("agent", "here", patch, _content_type=media, **more)
     assert (found.metadata.annotations, found.spec.replicas) == ({"a": "b"}, 3)
     assert found.metadata.generation == made.metadata.generation + 1
@@ -177,7 +177,7 @@ def test_a_list_is_narrowed_by_labels_fields_and_namespace(cluster: Served) -> N
     assert names(cluster.core.list_pod_for_all_namespaces(label_selector="app in (a,c)")) == ["one", "three"]
     assert names(cluster.core.list_pod_for_all_namespaces(field_selector="status.phase=Running")) == ["one"]
     assert names(cluster.core.list_pod_for_all_namespaces(field_selector="metadata.namespace=there")) == ["three"]
-    assert refused(cluster.core.list_namespaced_pod, "here", field_selector="spec.nodeName=a")[0] == 422
+    assert refused(cluster.core.list_namespaced_pod, "here", field_selector="spec.containers=a")[0] == 422
 
 
 def test_a_deleted_namespace_takes_everything_in_it(cluster: Served) -> None:
@@ -264,10 +264,21 @@ def test_a_body_that_is_no_json_is_a_bad_request(cluster: Served, body: bytes) -
     assert httpx.post(url, content=body, headers=media, timeout=5).status_code == 400
 
 
-def test_a_dry_run_is_refused_instead_of_done(cluster: Served) -> None:
-    assert refused(cluster.core.create_namespaced_config_map, "here", objects.config(), dry_run="All")[0] == 400
-    assert refused(cluster.core.delete_namespace, "here", body=client.V1DeleteOptions(dry_run=["All"]))[0] == 400
-    assert cluster.core.list_namespaced_config_map("here").items == []
+def test_a_dry_run_answers_as_if_it_were_done_and_stores_nothing(cluster: Served) -> None:
+    core = cluster.core
+    newest = core.list_namespaced_config_map("here").metadata.resource_version
+    made = core.create_namespaced_config_map("here", objects.config(), dry_run="All")
+    assert (made.data, bool(made.metadata.uid)) == ({"colour": "red"}, True)
+    core.delete_namespace("here", body=client.V1DeleteOptions(dry_run=["All"]))
+    assert core.list_namespaced_config_map("here").items == []
+    assert core.read_namespace("here").status.phase == "Active"
+    assert core.list_namespaced_config_map("here").metadata.resource_version == newest
+    assert refused(core.create_namespaced_config_map, "here", objects.config(), dry_run="Some")[0] == 400
+
+
+def test_a_dry_run_is_refused_for_what_the_real_one_would_be(cluster: Served) -> None:
+    cluster.core.create_namespaced_config_map("here", objects.config())
+    assert refused(cluster.core.create_namespaced_config_map, "here", objects.config(), dry_run="All")[0] == 409
 
 
 def test_a_restart_keeps_objects_and_versions(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from controller.sandbox.cluster.kubelet import Kubelet
 from controller.sandbox.cluster.leftovers import Leftovers
 from controller.sandbox.cluster.pods import Node
 from controller.sandbox.cluster.probes import Probe
-from controller.sandbox.cluster.resources import POD, Object
+from controller.sandbox.cluster.resources import EVENT, POD, Object
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.processes import free_port
 from tests.sandbox.cluster.running import alive
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 BOOT_PLACE = 2.0
+CRASHING = "CrashLoopBackOff"
 NEVER = {"httpGet": {"path": "/", "port": "gateway"}, "periodSeconds": 60, "failureThreshold": 5}
 
 
@@ -144,6 +145,36 @@ async def test_a_failed_liveness_probe_restarts_the_container(store: Store, kube
 
 def status_of_container(store: Store) -> Any:
     return (store.get(POD, "here", "agent") or {})["status"].get("containerStatuses", [{}])[0]
+
+
+async def test_the_first_restart_comes_at_once_and_the_next_after_a_back_off(store: Store, kubelet: Kubelet) -> None:
+    store.create(pod(command=["/bin/sh", "-c", "echo life; exit 3"]))
+    await until(lambda: status_of_container(store).get("state", {}).get("waiting", {}).get("reason") == CRASHING)
+    told = status_of_container(store)
+    assert (told["restartCount"], told["state"]["waiting"]["message"]) == (2, "back-off 10s restarting agent")
+    assert told["lastState"]["terminated"].items() >= {"exitCode": 3, "reason": "Error"}.items()
+    assert {"startedAt", "finishedAt"} <= told["lastState"]["terminated"].keys()
+
+
+async def test_the_output_of_the_life_before_is_kept(store: Store, kubelet: Kubelet, tmp_path: Path) -> None:
+    store.create(pod(command=["/bin/sh", "-c", "echo $$; exit 3"]))
+    await until(lambda: status_of_container(store).get("restartCount", 0) >= 2)
+    lives = [(tmp_path / "logs" / "here" / name).read_text() for name in ("agent.previous.log", "agent.log")]
+    assert lives[0] != lives[1]
+
+
+async def test_a_pod_is_told_of_in_events(store: Store, kubelet: Kubelet) -> None:
+    store.create(pod(livenessProbe={**NEVER, "periodSeconds": 0.1, "failureThreshold": 1}))
+    wanted = {"Scheduled", "Started", "Unhealthy", "Killing"}
+    await until(lambda: wanted <= {event["reason"] for event in store.list(EVENT)})
+
+
+@pytest.mark.parametrize(("successes", "rises"), [(1, [True, True]), (2, [False, True])])
+async def test_a_probe_is_up_after_its_successes_in_a_row(successes: int, rises: list[bool]) -> None:
+    answers = httpx.MockTransport(lambda _: httpx.Response(200))
+    async with httpx.AsyncClient(transport=answers) as http:
+        probe = Probe(http, {"httpGet": {"path": "/"}, "successThreshold": successes}, 1)
+        assert [await probe.rises() for _ in range(2)] == rises
 
 
 @pytest.mark.parametrize(

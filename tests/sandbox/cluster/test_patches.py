@@ -90,7 +90,7 @@ def _container(patch: dict[str, Any], media: str = patches.STRATEGIC) -> dict[st
     return dict(container)
 
 
-@pytest.mark.parametrize("media", [patches.STRATEGIC, *patches.APPLY])
+@pytest.mark.parametrize("media", [patches.STRATEGIC])
 def test_containers_and_their_environment_merge_by_name(media: str) -> None:
     made = _container(
         {"image": "two", "env": [{"name": "SIZE", "value": "small"}, {"name": "NEW", "value": "1"}]}, media
