@@ -5,7 +5,6 @@ Exit code 0 only if the real gateway's answer came back on Telegram and every ch
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -25,16 +24,15 @@ from controller.core import clock
 from controller.core import log as logs
 from controller.core.errors import CloudError
 from controller.domain.plans import PlanName
-from controller.sandbox import sightings
+from controller.sandbox import sightings, talks
 from controller.sandbox.journey import Customer
 from controller.sandbox.processes import tail
 from controller.sandbox.stack import REPO, Stack
+from controller.sandbox.talks import Talk
 
 BOOT = timedelta(seconds=240)
 CHANGE = timedelta(seconds=60)
 REPLY = timedelta(seconds=120)
-METER_TRIES = 100
-QUESTION = "Olá! Quais são os horários da farmácia?"
 ORDER = ("paid", "stored", "committed", "pushed", "synced", "pod started", "gateway ready", "first reply")
 
 
@@ -47,7 +45,16 @@ class Story:
     changes: dict[str, float] = field(default_factory=dict)
     reply: str = ""
     sha: str = ""
-    usage: dict[str, Any] = field(default_factory=dict)
+    usage: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def told(self, talk: Talk) -> None:
+        """Show what was said."""
+        self.console.print(f'  you:   "{talk.said}"\n  agent: "{talk.heard.strip()}"', highlight=False)
+
+    def took(self, name: str, began: datetime) -> None:
+        """Note how long something took that began then, and show it."""
+        self.changes[name] = (clock.now() - began).total_seconds()
+        self.console.print(f"  [green]✓[/] {name:<14} {self.changes[name]:7.2f} s")
 
     def reached(self, name: str, at: datetime) -> None:
         """Note a stage, once, and show it."""
@@ -73,7 +80,8 @@ async def run(json_file: Path | None) -> int:
             customer = Customer(stack.addresses())
             try:
                 await _buy(story, stack, customer)
-                await _change(story, customer)
+                await _use(story, stack, customer)
+                await _change(story, stack, customer)
             except CloudError as error:
                 _explain(console, stack, error)
                 return 1
@@ -99,15 +107,25 @@ async def _buy(story: Story, stack: Stack, customer: Customer) -> None:
         story.reached("pushed", datetime.fromisoformat(committed["facts"]["pushed_at"]))
         ready = await customer.milestone("ready", BOOT)
         story.reached("gateway ready", datetime.fromisoformat(ready["at"]))
-        await customer.say(QUESTION)
-        story.reply = await customer.hear(REPLY)
+        greeted = await talks.greet(customer, REPLY)
+        story.reply = greeted.heard
         story.reached("first reply", clock.now())
         await customer.milestone("done", CHANGE, verb="provision")
-    story.console.print(f'\n  you:   "{QUESTION}"\n  agent: "{story.reply}"')
-    story.usage = await _usage(stack, customer.box_id)
+    story.told(greeted)
 
 
-async def _change(story: Story, customer: Customer) -> None:
+async def _use(story: Story, stack: Stack, customer: Customer) -> None:
+    story.console.print("\n[bold]a tool in the box, and the month's usage[/]")
+    if talks.scripted():
+        began = clock.now()
+        talk = await talks.note(customer, REPLY)
+        story.took("tool call", began)
+        story.told(talk)
+    story.usage["month"] = await talks.month(stack.at.dsn, customer)
+    story.console.print(f"  metered this month: {story.usage['month']}, as the model counted")
+
+
+async def _change(story: Story, stack: Stack, customer: Customer) -> None:
     story.console.print("\n[bold]its life[/]")
     await customer.change_plan(PlanName.PRO)
     await _done(story, customer, "resize")
@@ -115,6 +133,12 @@ async def _change(story: Story, customer: Customer) -> None:
     await _done(story, customer, "suspend")
     await customer.settle(invoice)
     await _done(story, customer, "reactivate")
+    if talks.scripted():
+        began = clock.now()
+        talk = await talks.recall(customer, REPLY)
+        story.took("memory", began)
+        story.told(talk)
+    story.usage["ledger"] = await talks.ledger(stack.at.dsn, customer)
     await customer.cancel()
     await _done(story, customer, "destroy")
 
@@ -122,28 +146,12 @@ async def _change(story: Story, customer: Customer) -> None:
 async def _done(story: Story, customer: Customer, verb: str) -> None:
     began = clock.now()
     await customer.milestone("done", BOOT, verb=verb)
-    story.changes[verb] = (clock.now() - began).total_seconds()
-    story.console.print(f"  [green]✓[/] {verb:<14} {story.changes[verb]:7.2f} s")
+    story.took(verb, began)
 
 
 async def _stored_at(stack: Stack) -> datetime:
     stored: datetime = await _one(stack, "SELECT min(received_at) FROM inbox")
     return stored
-
-
-async def _usage(stack: Stack, box_id: str) -> dict[str, Any]:
-    """The metered call, once the meter has moved it into Postgres."""
-    query = "SELECT request_id, model, input_tokens, output_tokens, estimated FROM usage_events WHERE box_id = $1"
-    connection = await asyncpg.connect(stack.at.dsn)
-    rows: list[Any] = []
-    for _ in range(METER_TRIES):
-        rows = await connection.fetch(query, box_id)
-        if rows:
-            break
-        await asyncio.sleep(0.1)
-    await connection.close()
-    return {"calls": len(rows), "input_tokens": sum(r["input_tokens"] for r in rows),
-            "output_tokens": sum(r["output_tokens"] for r in rows)}  # fmt: skip
 
 
 async def _one(stack: Stack, query: str) -> Any:
@@ -165,7 +173,7 @@ def _show(story: Story, stack: Stack) -> None:
         table.add_row(label, f"{at:.2f}", f"{at - before:.2f}")
         before = at
     story.console.print(table)
-    story.console.print(f"metered: {story.usage}")
+    story.console.print(f"metered in all: {story.usage['ledger']}, as the model counted")
     story.console.print("\n[bold]git log[/] of the GitOps repository")
     story.console.print("\n".join(_log(stack.at.git)), highlight=False)
 

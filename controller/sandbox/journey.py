@@ -114,6 +114,28 @@ class Customer:
                 self.notices.append(message["text"])
         raise TooSlow("no_message", within=str(within))
 
+    async def hear_of(self, part: str, within: timedelta) -> str:
+        """The agent's next message that contains ``part``: while a tool runs the gateway says that it works.
+
+        Raises TooSlow if there is none within the time.
+        """
+        deadline = time.monotonic() + within.total_seconds()
+        heard = ""
+        while part not in heard:
+            heard = await self.hear(timedelta(seconds=max(deadline - time.monotonic(), 0)))
+        return heard
+
+    async def teach(self, *rules: dict[str, Any]) -> None:
+        """Tell the stand-in for the model how to answer; a real model needs no telling."""
+        for rule in rules:
+            await self._post(f"{self._at['llm']['control_url']}/rules", rule)
+
+    async def model_usage(self) -> dict[str, int]:
+        """What the stand-in for the model counted: requests, input and output tokens."""
+        told = (await self._http.get(f"{self._at['llm']['control_url']}/usage")).raise_for_status().json()
+        return {"calls": told["requests"], "input_tokens": told["prompt_tokens"],
+                "output_tokens": told["completion_tokens"]}  # fmt: skip
+
     async def milestone(self, name: str, within: timedelta, **facts: Any) -> dict[str, Any]:
         """The box's newest milestone ``name`` with these facts, once it is there.
 
