@@ -23,9 +23,7 @@ log = logs.get(__name__)
 
 RUNG = metrics.counter("sweeper_rings", "What was left behind and rung for again", "kind")
 FAILURES = metrics.counter("sweeper_failures", "Sweeps that failed, by our error code", "error")
-
 LAGGING = timedelta(seconds=30)
-"""A committed job older than this asks Argo CD to look again; an ordinary sync takes a few seconds."""
 
 
 class SweeperSettings(Group):
@@ -34,6 +32,9 @@ class SweeperSettings(Group):
     sweep_interval: timedelta = Field(default=timedelta(seconds=15), gt=timedelta(0))
     """15 s: a quarter of the minute within which a lost message may be noticed (invariant I2)."""
 
+    sweep_lagging: timedelta = Field(default=LAGGING, gt=timedelta(0))
+    """A committed job older than this asks Argo CD to look again. 30 s: an ordinary sync takes a few seconds."""
+
 
 async def run(
     database: Database, bell: Doorbell, settings: SweeperSettings, keep: LifecycleSettings, stop: asyncio.Event
@@ -41,7 +42,7 @@ async def run(
     """Sweep until ``stop`` is set; a failed sweep is logged and the next one tries again."""
     while not stop.is_set():
         try:
-            await sweep(database, bell, keep)
+            await sweep(database, bell, keep, settings.sweep_lagging)
         except CloudError as error:
             health.blind()
             FAILURES.labels(error.code).inc()
@@ -53,8 +54,8 @@ async def run(
             continue
 
 
-async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings) -> None:
-    """Ring for every waiting event and notice, queued job and lagging box; end retentions, renew what nobody pays."""
+async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, late: timedelta = LAGGING) -> None:
+    """Ring for waiting events and notices, queued jobs and boxes late by ``late``; end retentions, renew the free."""
     async with database.transaction() as session:
         await lifecycle.end_retention(session, keep)
         await subscriptions.renew_complimentary(session)
@@ -62,7 +63,7 @@ async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings) -> 
     async with database.transaction() as session:
         events = await inbox.due(session, "stripe")
         queued = await session.scalar(select(_queued().exists()))
-        lagging = list(await session.scalars(_lagging()))
+        lagging = list(await session.scalars(_lagging(late)))
         await notices.recover(session)
         untold = await notices.due(session)
     for event_id in events:
@@ -88,7 +89,7 @@ def _queued() -> Select[str]:
     return select(Job.id).where(Job.state == JobState.QUEUED, Job.next_attempt_at <= clock.now())
 
 
-def _lagging() -> Select[str]:
-    before = clock.now() - LAGGING
+def _lagging(late: timedelta) -> Select[str]:
+    before = clock.now() - late
     query = select(Job.box_id).where(Job.state == JobState.COMMITTED, Job.committed_at <= before)
     return query.distinct().limit(200)
