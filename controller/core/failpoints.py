@@ -1,8 +1,9 @@
 """Named places where a test makes the process die or fail; each hit is counted in a file.
 
-``FAILPOINTS="inbox.stored:kill,gitops.pushed:raise:3"`` arms them: ``kill`` is SIGKILL to ourselves, ``raise`` a
-Temporary error; the number is how many hits act (default 1), counted over all processes through
-``FAILPOINT_LOG``, which gets one line a hit.
+``FAILPOINTS="inbox.stored:kill,gitops.pushed:raise:3"`` arms them: ``kill`` is SIGKILL to ourselves, ``stop`` SIGSTOP
+(until somebody sends SIGCONT), ``raise`` a Temporary error; the number is how many hits act (default 1), counted over
+all processes through ``FAILPOINT_LOG``, which gets one line a hit. ``FAILPOINTS=@file`` reads the same text from a file
+at every hit, so that a test arms processes that already run.
 Refused unless ``APP_ENV=test``; unarmed, a point costs one dictionary look-up.
 """
 
@@ -17,7 +18,8 @@ from pathlib import Path
 from controller.core.errors import Temporary
 from controller.core.settings import Group, SettingsError
 
-_POINT = re.compile(r"([^:,\s]+):(kill|raise)(?::(\d+))?")
+_POINT = re.compile(r"([^:,\s]+):(kill|stop|raise)(?::(\d+))?")
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 class FailpointSettings(Group):
@@ -34,30 +36,42 @@ class InjectedFault(Temporary):
 
 def hit(name: str) -> None:
     """Act if a test armed the point ``name`` and its count is not used up; return otherwise."""
-    armed = _armed().get(name)
-    if armed is None:
+    told, log = _armed()
+    if not told or log is None:
         return
-    action, times, log = armed
-    if not _count(log, name, times):
+    action, times = _points(told).get(name, ("", 0))
+    if not action or not _count(log, name, times):
         return
-    if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if action in _SIGNALS:
+        os.kill(os.getpid(), _SIGNALS[action])
+        return
     raise InjectedFault("fault_injected", point=name)
 
 
 @cache
-def _armed() -> dict[str, tuple[str, int, Path]]:
+def _armed() -> tuple[str, Path | None]:
     settings = FailpointSettings()
-    if not settings.failpoints:
-        return {}
-    if settings.app_env != "test" or settings.failpoint_log is None:
+    if settings.failpoints and (settings.app_env != "test" or settings.failpoint_log is None):
         raise SettingsError("failpoints_outside_test", variable="FAILPOINTS")
+    return settings.failpoints, settings.failpoint_log
+
+
+def _points(told: str) -> dict[str, tuple[str, int]]:
+    if not told.startswith("@"):
+        return _parsed(told)
+    file = Path(told[1:])
+    text = file.read_text().strip() if file.exists() else ""
+    return _parsed(text) if text else {}
+
+
+@cache
+def _parsed(text: str) -> dict[str, tuple[str, int]]:
     armed = {}
-    for part in settings.failpoints.split(","):
+    for part in text.split(","):
         match = _POINT.fullmatch(part)
         if match is None:
             raise SettingsError("failpoint_malformed", variable="FAILPOINTS", point=part)
-        armed[match[1]] = (match[2], int(match[3] or 1), settings.failpoint_log)
+        armed[match[1]] = (match[2], int(match[3] or 1))
     return armed
 
 

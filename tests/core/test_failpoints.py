@@ -73,3 +73,14 @@ def test_hits_are_counted_over_processes_and_kill_is_sigkill(arm: Arm) -> None:
     codes = sorted(process.wait(30) for process in running)
     assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
     assert hits.read_text().split() == ["a", "a"]
+
+
+def test_a_file_arms_and_disarms_a_process_that_runs(arm: Arm, tmp_path: Path) -> None:
+    hits = arm(f"@{tmp_path / 'armed'}")
+    failpoints.hit("a")
+    (tmp_path / "armed").write_text("a:raise:2")
+    with pytest.raises(InjectedFault):
+        failpoints.hit("a")
+    (tmp_path / "armed").write_text("")
+    failpoints.hit("a")
+    assert hits.read_text().split() == ["a"]
