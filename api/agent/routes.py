@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.deps import AgentBox, Given, Parts
 from controller.core.errors import NotFound
@@ -79,7 +80,7 @@ async def _profile(given: Parts, box_id: str) -> dict[str, Any]:
             "agent_name": box.agent_name,
             "locale": box.locale,
             "niche": box.niche,
-            "telegram": await _telegram(given, box),
+            "telegram": await _telegram(session, given, box),
             "proxy_token": proxy,
             "model": box.model,
             "thinking": box.thinking,
@@ -87,17 +88,12 @@ async def _profile(given: Parts, box_id: str) -> dict[str, Any]:
         }
 
 
-async def _telegram(given: Parts, box: Box) -> dict[str, Any] | None:
-    async with given.database.transaction() as session:
-        try:
-            token = await vault.get(
-                session,
-                given.mint.sealer,
-                box.id,
-                vault.TELEGRAM,
-                box.secret_versions["telegram"],
-                reader=f"box:{box.id}",
-            )
-        except NotFound:
-            return None
+async def _telegram(session: AsyncSession, given: Parts, box: Box) -> dict[str, Any] | None:
+    version = box.secret_versions["telegram"]
+    try:
+        token = await vault.get(
+            session, given.mint.sealer, box.id, vault.TELEGRAM, version, reader=f"box:{box.id}"
+        )  # fmt: skip
+    except NotFound:
+        return None
     return {"bot_token": token, "users": box.telegram_users}
