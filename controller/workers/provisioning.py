@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+
+from sqlalchemy import select
 
 from controller.clients import kubernetes
 from controller.clients.argocd import Observed
@@ -13,7 +16,7 @@ from controller.clients.kubernetes import Cluster
 from controller.core import failpoints, metrics
 from controller.core import log as logs
 from controller.core.db import Database
-from controller.core.errors import CloudError
+from controller.core.errors import CloudError, Temporary, foreign
 from controller.core.queue import Doorbell
 from controller.domain import bells, boxes, jobs, progress
 from controller.domain.boxes import Box
@@ -29,6 +32,10 @@ COMMITS = metrics.counter("git_commits", "Jobs that landed in Git, each in a com
 PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to the remote's answer")
 FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
+
+
+class DiskUnusable(Temporary):
+    """Raised when the writer's own disk takes no more, is read-only or is gone."""
 
 
 async def write_commits(database: Database, repository: Repository, cluster: Cluster) -> None:
@@ -86,11 +93,7 @@ async def _write_batch(database: Database, repository: Repository, cluster: Clus
     if not batch:
         return False
     try:
-        tip = await asyncio.to_thread(repository.fetch)
-        await _note_base(database, batch, tip)
-        failpoints.hit("gitops.claimed")
-        intents = [_intent(job, owners[job.box_id], tip) for job in batch]
-        outcome = await asyncio.to_thread(commits.write, repository, intents)
+        outcome = await _land(database, repository, batch, owners)
     except CloudError as error:
         FAILURES.labels(error.code).inc()
         log.warning("gitops.batch_failed", jobs=len(batch), error=str(error))
@@ -111,7 +114,18 @@ def _count(outcome: Outcome) -> None:
         FAILURES.labels(error.code).inc()
 
 
-def _intent(job: Job, box: Box, tip: str) -> Intent:
+async def _land(database: Database, repository: Repository, batch: list[Job], owners: dict[str, Box]) -> Outcome:
+    try:
+        tip = await asyncio.to_thread(repository.fetch)
+        bases = await _note_base(database, batch, tip)
+        failpoints.hit("gitops.claimed")
+        intents = [_intent(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]
+        return await asyncio.to_thread(commits.write, repository, intents)
+    except OSError as exc:
+        raise DiskUnusable("git_disk_unusable", retry_after=timedelta(seconds=5), reason=foreign(exc)) from exc
+
+
+def _intent(job: Job, box: Box, base: str) -> Intent:
     return Intent(
         job_id=job.id,
         box_id=job.box_id,
@@ -122,20 +136,24 @@ def _intent(job: Job, box: Box, tip: str) -> Intent:
         fields=job.fields,
         actor=job.actor,
         cause=job.cause,
-        base_sha=job.base_sha or tip,
+        base_sha=base,
     )
 
 
-async def _note_base(database: Database, batch: list[Job], tip: str) -> None:
-    """Write down where ``main`` stood before the first push, so that a lost reply can be looked up.
+async def _note_base(database: Database, batch: list[Job], tip: str) -> dict[str, str]:
+    """Where ``main`` stood before the first push that may carry each job; written down, so that a lost reply is found.
 
-    From here on a job's fields are fixed: what was changed since it was claimed is taken up now.
+    A writer that lost its lock may have been overtaken: what it read at its claim is not believed, and jobs that no
+    longer wait are left out. From here on a job's fields are fixed: what was changed since is taken up now.
     """
+    claimed = {job.id: job for job in batch}
     async with database.transaction() as session:
-        for job in batch:
-            stored = await session.get_one(Job, job.id, with_for_update=True)
+        query = select(Job).where(Job.id.in_(claimed)).order_by(Job.id).with_for_update()
+        waiting = [stored for stored in await session.scalars(query) if stored.state == JobState.QUEUED]
+        for stored in waiting:
             stored.base_sha = stored.base_sha or tip
-            job.fields = stored.fields
+            claimed[stored.id].fields = stored.fields
+        return {stored.id: stored.base_sha for stored in waiting if stored.base_sha is not None}
 
 
 async def _record(database: Database, batch: list[Job], outcome: Outcome) -> None:

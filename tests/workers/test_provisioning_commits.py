@@ -1,0 +1,99 @@
+"""The git writer when something goes wrong between a job's claim and its record."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from controller.clients.kubernetes import Cluster, ClusterSettings
+from controller.core.db import Database, DatabaseAway
+from controller.domain.jobs import Job, JobState
+from controller.gitops.repository import GitSettings, Repository
+from controller.workers import provisioning
+from tests.gitops import remotes
+from tests.proxy.conftest import bought
+from tests.workers.test_provisioning import KUBECONFIG
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    """A cluster that is away: a refresh is only a hint."""
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    return Cluster(ClusterSettings(kubeconfig=tmp_path / "kubeconfig"))
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    return remotes.create(tmp_path / "remote.git")
+
+
+class Died(Exception):
+    """Stands for a SIGKILL."""
+
+
+class Dying(Repository):
+    """A writer that is killed once its push went through."""
+
+    def push(self, sha: str) -> None:
+        super().push(sha)
+        raise Died
+
+
+class Slow(Repository):
+    """A writer in whose way something comes between its claim and its fetch."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def fetch(self) -> str:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().fetch()
+
+
+class Full(Repository):
+    """A clone on a full disk."""
+
+    def chain(self, tip: str, commits: object) -> list[str]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def clone(kind: type[Repository], remote: Path, name: str) -> Repository:
+    return kind(GitSettings(git_remote=str(remote), git_clone_dir=remote.parent / name))
+
+
+async def all_jobs(database: Database) -> list[Job]:
+    async with database.transaction() as session:
+        return list(await session.scalars(select(Job).order_by(Job.rev)))
+
+
+async def test_what_an_overtaker_pushed_and_did_not_record_is_found(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    await bought(database)
+    loop, slow = asyncio.get_running_loop(), Slow(GitSettings(git_remote=str(remote), git_clone_dir=remote.parent / "a"))
+
+    async def overtake() -> None:
+        async with database.transaction() as session:  # the slow one loses its lock
+            await session.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+        with pytest.raises(Died):
+            await provisioning.write_commits(database, clone(Dying, remote, "b"), cluster)
+
+    slow.meanwhile = lambda: asyncio.run_coroutine_threadsafe(overtake(), loop).result(20)
+    with pytest.raises(DatabaseAway):
+        await provisioning.write_commits(database, slow, cluster)
+    [job] = await all_jobs(database)
+    assert (job.state, job.commit_sha) == (JobState.COMMITTED, remotes.git(remote, "rev-parse", "main"))
+
+
+async def test_a_full_disk_is_a_counted_attempt(database: Database, cluster: Cluster, remote: Path) -> None:
+    await bought(database)
+    await provisioning.write_commits(database, clone(Full, remote, "a"), cluster)
+    [job] = await all_jobs(database)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+    assert "No space left" in str(job.error)
