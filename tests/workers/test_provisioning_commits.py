@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
 from controller.clients.kubernetes import Cluster, ClusterSettings
+from controller.core import clock
 from controller.core.db import Database, DatabaseAway
+from controller.domain import boxes, lifecycle
 from controller.domain.jobs import Job, JobState
+from controller.domain.lifecycle import Why
 from controller.gitops.repository import GitSettings, Repository
 from controller.workers import provisioning
 from tests.gitops import remotes
@@ -97,3 +101,14 @@ async def test_a_full_disk_is_a_counted_attempt(database: Database, cluster: Clu
     [job] = await all_jobs(database)
     assert (job.state, job.attempts) == (JobState.QUEUED, 1)
     assert "No space left" in str(job.error)
+
+
+async def test_no_rev_overtakes_another_whatever_the_clocks_said(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    box_id, _ = await bought(database)
+    with clock.frozen(clock.now() - timedelta(minutes=10)):
+        async with database.transaction() as session:
+            await lifecycle.suspend(session, await boxes.get(session, box_id), Why("admin"))
+    await provisioning.write_commits(database, clone(Repository, remote, "a"), cluster)
+    assert [(job.rev, job.state) for job in await all_jobs(database)] == [(1, "committed"), (2, "committed")]
