@@ -66,7 +66,7 @@ class Box(Base):
     """The newest rev that the cluster is known to run."""
 
     ready_at: Mapped[datetime | None]
-    """When the gateway last reported ready with its own token."""
+    """When the gateway last reported ready with its own token; None from when it was seen to be gone."""
 
     ready_profile: Mapped[int] = mapped_column(default=0)
     """The newest profile that a ready gateway reported."""

@@ -32,6 +32,8 @@ COMMITS = metrics.counter("git_commits", "Jobs that landed in Git, each in a com
 PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to the remote's answer")
 FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
+STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
+"""Verbs after which no pod may be left."""
 
 
 class DiskUnusable(Temporary):
@@ -82,6 +84,10 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
             if job.rev <= rev:
                 jobs.synced(job)
                 await progress.add(session, box.id, "synced", job=job.id, verb=job.verb, rev=job.rev)
+                if (
+                    job.rev == rev and job.verb in STOPS
+                ):  # one that a later rev overtook may never have stopped anything
+                    box.ready_at = None
         box.synced_rev = max(box.synced_rev, rev)
         return await finish(session, box)
 
@@ -180,6 +186,6 @@ def _gone(cluster: Cluster, job: Job) -> bool:
     space = kubernetes.namespace(job.box_id)
     if job.verb == Verb.ERASE:
         return not cluster.has_namespace(space)
-    if job.verb in {Verb.SUSPEND, Verb.DESTROY}:
+    if job.verb in STOPS:
         return cluster.pods(space) == 0
     return True

@@ -80,7 +80,10 @@ async def test_what_an_overtaker_pushed_and_did_not_record_is_found(
     database: Database, cluster: Cluster, remote: Path
 ) -> None:
     await bought(database)
-    loop, slow = asyncio.get_running_loop(), Slow(GitSettings(git_remote=str(remote), git_clone_dir=remote.parent / "a"))
+    loop, slow = (
+        asyncio.get_running_loop(),
+        Slow(GitSettings(git_remote=str(remote), git_clone_dir=remote.parent / "a")),
+    )
 
     async def overtake() -> None:
         async with database.transaction() as session:  # the slow one loses its lock
