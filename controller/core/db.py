@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
@@ -15,8 +16,15 @@ from sqlalchemy.exc import TimeoutError as PoolEmpty
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from controller.core import clock
+from controller.core import log as logs
 from controller.core.errors import Temporary, foreign
 from controller.core.settings import DatabaseSettings
+
+log = logs.get(__name__)
+
+CLOCK_SECONDS = 60.0
+"""How often a process compares its clock with Postgres': one small query a minute."""
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -56,6 +64,7 @@ class Database:
             connect_args={"timeout": 5, "command_timeout": 30},
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._clock_good_until = 0.0
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -65,6 +74,7 @@ class Database:
         """
         with _translated():
             async with self._sessions.begin() as session:
+                await self._follow_clock(session)
                 yield session
 
     @asynccontextmanager
@@ -85,6 +95,17 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+    async def _follow_clock(self, session: AsyncSession) -> None:
+        start = time.monotonic()
+        if start < self._clock_good_until:
+            return
+        answer = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        if time.monotonic() - start > clock.TOLERATED.total_seconds():
+            return  # too slow to tell; the next transaction asks again
+        self._clock_good_until = start + CLOCK_SECONDS
+        if wrong := clock.follow(answer):
+            log.warning("clock.corrected", seconds=wrong.total_seconds())
 
 
 async def lock(session: AsyncSession, name: str, wait: timedelta = timedelta(seconds=20)) -> None:
