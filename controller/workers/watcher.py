@@ -13,7 +13,7 @@ from controller.clients.kubernetes import Cluster
 from controller.core import clock, metrics
 from controller.core import log as logs
 from controller.core.db import Database
-from controller.core.errors import CloudError
+from controller.core.errors import CloudError, Permanent
 from controller.core.queue import Doorbell
 from controller.workers import provisioning
 
@@ -28,8 +28,15 @@ LOOK_AGAIN_SECONDS = 0.5
 PAUSE_SECONDS = 1.0
 
 
+class Deaf(Permanent):
+    """Raised to end the process, which is then started again: nothing would ever arrive here."""
+
+
 async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asyncio.Event) -> None:
-    """Follow the cluster until ``stop`` is set; after any break it lists again, so nothing is missed."""
+    """Follow the cluster until ``stop`` is set; after any break it lists again, so nothing is missed.
+
+    Raises Deaf when the thread that listens has died of something that is not ours.
+    """
     arrivals: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     ending = threading.Event()
@@ -38,6 +45,8 @@ async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asynci
     waiting: dict[str, Observed] = {}
     while not stop.is_set():
         seen = await _next(arrivals)
+        if seen is None and not follower.is_alive():
+            raise Deaf("watcher_deaf")
         looks = [seen] if seen is not None else list(waiting.values())
         for look in looks:
             try:
