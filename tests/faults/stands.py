@@ -1,0 +1,346 @@
+"""The stand: real Postgres, Valkey, Git and our own processes, with a wire in front of each store to break it at.
+
+Stripe is the sandbox's, the cell is ``cells.Cell``. Everything a fault needs is a verb here or on its parts.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import httpx
+import redis
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from controller.clients.stripe import Stripe, StripeSettings
+from controller.core import clock, crypto, ids
+from controller.core.crypto import Sealer
+from controller.core.db import Base, Database
+from controller.core.settings import DatabaseSettings
+from controller.domain import migrate, vault
+from controller.domain.measured import STREAM, Measured
+from controller.domain.plans import PLANS
+from controller.sandbox import accounts
+from controller.sandbox.postgres import Postgres
+from controller.sandbox.processes import Command, StartError, free_port, python
+from controller.sandbox.valkey import Valkey
+from tests.faults.cells import Cell
+from tests.faults.children import Child
+from tests.faults.loops import Loop, until
+from tests.faults.wires import Wire
+from tests.gitops import remotes
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = 240.0
+OURS = ("api", "worker", "writer", "sweeper", "watcher", "meter")
+RowT = TypeVar("RowT", bound=Base)
+_OPEN = """
+SELECT (SELECT count(*) FROM inbox WHERE done_at IS NULL AND set_aside_at IS NULL)
+     + (SELECT count(*) FROM operator_jobs WHERE state IN ('queued', 'committed', 'synced'))
+"""
+
+
+class Keys:
+    """Every secret of the stand: none may be seen where it does not belong."""
+
+    def __init__(self) -> None:
+        self.sealing = crypto.new_key()
+        self.pepper = secrets.token_urlsafe(32)
+        self.admin = secrets.token_urlsafe(32)
+        self.stripe = f"sk_test_{secrets.token_hex(16)}"
+        self.webhook = ""
+
+
+class Stand:
+    """Everything, running from its making to ``close``."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="openclaw-faults-"))
+        self.folder.chmod(0o755)
+        self.logs = self.folder / "logs"
+        self.logs.mkdir()
+        self.loop = Loop()
+        self.keys = Keys()
+        self.bot_tokens: list[str] = []
+        self.metered: dict[str, int] = {}
+        """The responses handed to the meter: request id and input tokens."""
+        # durable: what Postgres acknowledged must be there after a SIGKILL
+        self.postgres = Postgres(self.folder / "postgres", self.logs, durable=True)
+        self.valkey = Valkey("queue", self.folder / "queue", self.logs, queue=True)
+        self.loop.call(self.postgres.start())
+        self.loop.call(self.valkey.start())
+        self.postgres_wire = Wire(self.loop, self.postgres.port)
+        self.valkey_wire = Wire(self.loop, self.valkey.port)
+        self.database = Database(DatabaseSettings(postgres_dsn=SecretStr(self.postgres.dsn())))
+        self.loop.call(migrate.upgrade(self.database))
+        self.git = remotes.create(self.folder / "gitops.git")
+        self.api_url = f"http://127.0.0.1:{free_port()}"
+        self.stripe_url = f"http://127.0.0.1:{free_port()}"
+        self.children: dict[str, Child] = {}
+        self._open_shop()
+        sealer = Sealer(self.keys.sealing)
+        self.cell = Cell(self.loop, self.folder, self.git, self.api_url, lambda *key: self._token(sealer, *key))
+        self.errors = self.cell.refused
+        """Every error body that anybody was given."""
+        for name in OURS:
+            self._start(name)
+        self.ready()
+
+    def ready(self) -> None:
+        """Return once all our processes do their work."""
+        until(self._answers, "the API answers")
+        for name in ("worker", "writer"):
+            self.children[name].says("ready for action")
+
+    def quiet(self, seconds: float = QUIET) -> float:
+        """Wait until nothing is open any more, and every 2xx was followed by its work; how long that took."""
+        start = time.monotonic()
+        while self.open() != 0 or self.unmetered():
+            assert time.monotonic() - start < seconds, f"not quiet: {self.leftovers()}"
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def open(self) -> int:
+        """How many events and jobs are not finished; -1 while Postgres does not answer."""
+        try:
+            return int(self.sql(_OPEN)[0][0])
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return -1
+
+    def unmetered(self) -> int:
+        """How many responses have no row yet."""
+        return len(self.metered) - int(self.sql("SELECT count(*) FROM usage_events")[0][0])
+
+    def box_of(self, subscription: str) -> str:
+        """The box of a Stripe subscription; nothing as long as there is none."""
+        rows = self.sql("SELECT box_id FROM subscriptions WHERE stripe_id = $1", subscription)
+        return str(rows[0][0]) if rows and rows[0][0] else ""
+
+    def leftovers(self) -> list[Any]:
+        """What is open, for a message."""
+        return self.sql("SELECT id, verb, rev, state, attempts, error FROM operator_jobs WHERE state <> 'done'")
+
+    def sql(self, query: str, *arguments: object) -> list[Any]:
+        """Rows, straight from Postgres."""
+
+        async def ask() -> list[Any]:
+            connection = await asyncpg.connect(self.postgres.dsn(), timeout=5)
+            try:
+                return list(await connection.fetch(query, *arguments))
+            finally:
+                await connection.close()
+
+        return self.loop.call(ask())
+
+    def all(self, table: type[RowT]) -> list[RowT]:
+        """Every row of one table, as the domain has it."""
+
+        async def read() -> list[RowT]:
+            async with self.database.transaction() as session:
+                return list(await session.scalars(select(table)))
+
+        return self.loop.call(read())
+
+    def opened(self, sealer: Sealer, owner: str, name: str, version: int) -> str:
+        """A secret in plain."""
+
+        async def read() -> str:
+            async with self.database.transaction() as session:
+                return await vault.get(session, sealer, owner, name, version, reader="cell:local")
+
+        return self.loop.call(read())
+
+    def agent_token(self, box_id: str) -> str:
+        """The newest agent token of a box."""
+        version = self.sql("SELECT max(version) FROM agent_tokens WHERE box_id = $1", box_id)[0][0]
+        return self.opened(Sealer(self.keys.sealing), box_id, vault.AGENT, version)
+
+    @property
+    def password(self) -> str:
+        """The database's password."""
+        return self.postgres.dsn().split(":")[2].partition("@")[0]
+
+    def meter(self, box_id: str, count: int) -> None:
+        """Hand ``count`` responses of the box to the meter, as the token proxy does."""
+        stream = self.redis()
+        for _ in range(count):
+            one = Measured(
+                request_id=ids.new(), box_id=box_id, model="small", input_tokens=7, output_tokens=5, at=clock.now()
+            )
+            stream.xadd(STREAM, {"usage": one.model_dump_json()})
+            self.metered[one.request_id] = one.input_tokens
+
+    def arm(self, points: Iterable[str], action: str = "kill", times: int = 1) -> None:
+        """From now on each of ``points`` acts ``times`` times, counted anew; no points disarm all."""
+        armed = self.folder / "armed"
+        armed.write_text("")
+        for mark in self.folder.glob("hits*"):
+            mark.unlink()
+        armed.with_suffix(".new").write_text(",".join(f"{point}:{action}:{times}" for point in points))
+        armed.with_suffix(".new").rename(armed)
+
+    def hits(self) -> list[str]:
+        """The points hit since they were armed."""
+        log = self.folder / "hits"
+        return log.read_text().split() if log.exists() else []
+
+    def kill_queue(self) -> None:
+        """SIGKILL to Valkey."""
+        self.signal_queue(signal.SIGKILL)
+        self.loop.call(self.valkey.stop())
+
+    def start_queue(self) -> None:
+        """Valkey again, with what its file holds."""
+        self.loop.call(self.valkey.start())
+
+    def signal_queue(self, number: signal.Signals) -> None:
+        """Send Valkey a signal."""
+        os.kill(self.valkey.pid, number)
+
+    def kill_postgres(self) -> None:
+        """SIGKILL to the postmaster; its children notice and end."""
+        os.kill(self.postgres.pid, signal.SIGKILL)
+        self.loop.call(self.postgres.stop())
+
+    def start_postgres(self) -> None:
+        """Postgres again, recovered."""
+        until(self._try_postgres, "Postgres starts")
+
+    def redis(self) -> redis.Redis:
+        """A client that does not go through the wire."""
+        return redis.Redis.from_url(self.valkey.url)
+
+    def restart(self, names: Iterable[str] = OURS, **env: str) -> None:
+        """Restart these processes one after the other, with ``env`` on top."""
+        for name in names:
+            after = len(self.children[name].log())
+            self.children[name].restart(**env)
+            if name in {"worker", "writer"}:
+                self.children[name].says("ready for action", after)
+        until(self._answers, "the API answers")
+
+    def admin(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """One request with the admin's token; error bodies are kept for the canary scan."""
+        headers = {"Authorization": f"Bearer {self.keys.admin}"}
+        answer = httpx.request(method, f"{self.api_url}/admin{path}", json=body, headers=headers, timeout=60)
+        if answer.is_error:
+            self.errors.append(answer.text)
+        return answer
+
+    def mint(self) -> str:
+        """A new box of ops; its id."""
+        made = until(lambda: self._try_mint(), "a box is minted")
+        return str(made["box_id"])
+
+    def close(self) -> None:
+        """Stop everything and delete the folder."""
+        for child in self.children.values():
+            child.end()
+        self.cell.close()
+        self.loop.call(self.database.close())
+        for wire in (self.postgres_wire, self.valkey_wire):
+            self.loop.call(_closed(wire))
+        self.loop.call(self.valkey.stop())
+        self.loop.call(self.postgres.stop())
+        self.loop.close()
+        accounts.remove(self.folder)
+
+    def _try_postgres(self) -> bool:
+        try:
+            self.loop.call(self.postgres.start())
+        except StartError:  # children of the old one still hold its memory
+            return False
+        return self.open() >= 0
+
+    def _try_mint(self) -> dict[str, Any]:
+        try:
+            answer = self.admin("POST", "/customers", {})
+        except httpx.HTTPError:
+            return {}
+        return dict(answer.json()) if answer.status_code == 201 else {}
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.api_url}/readyz", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _open_shop(self) -> None:
+        port, data = self.stripe_url.rpartition(":")[2], str(self.folder / "stripe")
+        argv = python("controller.sandbox.stripe", "--port", port, "--data", data)
+        self.children["stripe"] = Child(self.loop, Command("stripe", argv, self.logs / "stripe.log", env=_plain()))
+        settings = StripeSettings(
+            stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url,
+            stripe_webhook_secret=SecretStr("none yet"),
+        )  # fmt: skip
+        until(lambda: _is_up(f"{self.stripe_url}/_control/ready"), "Stripe answers")
+
+        async def open_shop() -> str:
+            client = Stripe(settings)
+            await client.ensure_prices(PLANS)
+            return await client.open_endpoint(f"{self.api_url}/webhooks/stripe")
+
+        self.keys.webhook = self.loop.call(open_shop())
+
+    def _start(self, name: str) -> None:
+        argv = [sys.executable, "-m", "controller", name]
+        self.children[name] = Child(self.loop, Command(name, argv, self.logs / f"{name}.log", env=self._environment()))
+
+    def _environment(self) -> dict[str, str]:
+        """One environment for all: what a process does not need it does not read."""
+        dsn = self.postgres.dsn().replace(f":{self.postgres.port}/", f":{self.postgres_wire.port}/")
+        return _plain() | {
+            "POSTGRES_DSN": dsn,
+            "QUEUE_REDIS_URL": f"redis://127.0.0.1:{self.valkey_wire.port}/0",
+            "SEALING_KEY": self.keys.sealing,
+            "TOKEN_PEPPER": self.keys.pepper,
+            "STRIPE_API_KEY": self.keys.stripe,
+            "STRIPE_API_URL": self.stripe_url,
+            "STRIPE_WEBHOOK_SECRET": self.keys.webhook,
+            "KUBECONFIG": str(self.cell.kubeconfig),
+            "GIT_REMOTE": str(self.git),
+            "GIT_CLONE_DIR": str(self.folder / "writer" / "clone.git"),
+            "API_PORT": self.api_url.rpartition(":")[2],
+            "WEB_URL": self.api_url,
+            "ADMIN_TOKEN": self.keys.admin,
+            "NICHES_DIR": str(ROOT / "charts/box/files/niches"),
+            "FAILPOINTS": f"@{self.folder / 'armed'}",
+            "FAILPOINT_LOG": str(self.folder / "hits"),
+            "SWEEP_INTERVAL": "PT1S",
+            "SWEEP_LAGGING": "PT2S",
+        }
+
+    async def _token(self, sealer: Sealer, box_id: str, version: int) -> str:
+        async with self.database.transaction() as session:
+            return await vault.get(session, sealer, box_id, vault.AGENT, version, reader="cell:local")
+
+
+def git(stand: Stand, *arguments: str) -> str:
+    """What git prints of the remote."""
+    done = subprocess.run(["git", *arguments], cwd=stand.git, check=True, capture_output=True, timeout=120)
+    return done.stdout.decode(errors="replace")
+
+
+async def _closed(wire: Wire) -> None:
+    wire.close()
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _plain() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "APP_ENV": "test"}
