@@ -1,0 +1,60 @@
+"""One stand for all scenarios, judged by the invariants after each of them.
+
+Sizes: ``make test-faults`` runs everything at full size; a plain run only what is marked ``smoke``, and small.
+``FAULTS_SCALE`` multiplies the sizes of a full run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import invariants, measures
+from tests.faults.stands import Stand
+
+FULL = os.environ.get("FAULTS") == "full"
+SCALE = float(os.environ.get("FAULTS_SCALE", "1"))
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A plain run leaves out what is not smoke."""
+    if FULL:
+        return
+    left_out = [one for one in items if HERE in one.path.parents and one.get_closest_marker("smoke") is None]
+    if left_out:
+        items[:] = [one for one in items if one not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell the recovery times."""
+    if told := measures.lines():
+        terminalreporter.section("recovery after faults")
+        for line in told:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def size() -> Callable[[int, int], int]:
+    """``size(full, smoke)``: how many of something this run takes."""
+    return lambda full, smoke: max(1, round(full * SCALE)) if FULL else smoke
+
+
+@pytest.fixture(scope="session")
+def standing() -> Iterator[Stand]:
+    """The stand, started once."""
+    stand = Stand()
+    yield stand
+    stand.close()
+
+
+@pytest.fixture
+def stand(standing: Stand) -> Iterator[Stand]:
+    """The stand, quiet before; afterwards it must be quiet again and break no invariant."""
+    yield standing
+    standing.quiet()
+    assert invariants.broken(standing) == []
