@@ -5,12 +5,13 @@ BIN := .venv/bin
 # Trust whom the machine trusts, as pip does: behind a proxy that inspects TLS uv's own list knows nobody.
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help demo up test lint types generate lock clean
+.PHONY: help demo up test test-faults lint types generate lock clean
 
 help:
 	@echo "make demo   buy an agent, talk to it, change it and cancel it, on this machine"
 	@echo "make up     the same system, kept running until Ctrl-C"
 	@echo "make test   every test, against real Postgres, Valkey, Git and Helm"
+	@echo "make test-faults  kills, cuts, full disks and wrong clocks, at full size (FAULTS_SCALE=0.1: a tenth)"
 	@echo "make lint types   ruff, import contracts; mypy --strict"
 	@echo "make generate     the chart's schema and plan table, from the Python models"
 	@echo "make lock         renew requirements.lock"
@@ -36,6 +37,9 @@ up: .venv/filled
 
 test: .venv/filled
 	$(BIN)/pytest $(ARGS)
+
+test-faults: .venv/filled
+	FAULTS=full $(BIN)/pytest tests/faults $(ARGS)
 
 lint: .venv/filled
 	$(BIN)/ruff check .
