@@ -216,12 +216,19 @@ def _end_once(running: asyncio.Task[None]) -> None:
 async def _keep_up(data: Path | None, ready_file: Path | None) -> None:
     async with Stack(data, say=lambda what: typer.echo(f"starting {what}"), ready_file=ready_file) as stack:
         found = stack.addresses()
-        for name in ("api", "proxy"):
-            typer.echo(f"{name:<10}{found[f'{name}_url']}")
-        for name in ("stripe", "telegram"):
-            typer.echo(f"{name:<10}{found[name]['api_url']}")
-        typer.echo(f"mail      {found['mail']['url']}")
-        typer.echo(f"git       {found['git']['path']}\nlogs      {stack.data}/logs\nready; Ctrl-C stops everything")
+        places = {
+            "api": found["api_url"],
+            "proxy": found["proxy_url"],
+            "telegram": f"{found['telegram']['api_url']}  (chat here as the customer)",
+            "mail": found["mail"]["url"],
+            "stripe": found["stripe"]["api_url"],
+            "git": found["git"]["path"],
+            "cluster": f"kubectl --kubeconfig {found['kubeconfig']}",
+            "logs": f"{stack.data}/logs",
+        }
+        for name, place in places.items():
+            typer.echo(f"{name:<10}{place}")
+        typer.echo("ready; Ctrl-C stops everything")
         await asyncio.Event().wait()
 
 
