@@ -17,7 +17,12 @@ def _mask(_: object, __: str, event: structlog.typing.EventDict) -> structlog.ty
 
 
 def _masked(name: str, value: object) -> object:
-    """``value`` as it may be logged under ``name``: a copy in which secrets are stars at any depth."""
+    """``value`` as it may be logged under ``name``: a copy in which secrets are stars at any depth.
+
+    Numbers are none: usage that goes nowhere else is logged in full, and its names have ``token`` in them.
+    """
+    if isinstance(value, (int, float)):
+        return value
     if any(word in name.lower() for word in _HIDDEN):
         return "***"
     if isinstance(value, Mapping):

@@ -64,3 +64,10 @@ def test_everything_else_stays_and_the_callers_object_is_untouched(capsys: pytes
     _, told = written(capsys, headers=headers)
     assert told["headers"] == {"authorization": "***", "accept": ["a", {"b": 1}]}
     assert headers["authorization"] == SECRET
+
+
+@pytest.mark.usefixtures("configured")
+def test_numbers_are_no_secrets_whatever_they_are_called(capsys: pytest.CaptureFixture[str]) -> None:
+    usage = {"input_tokens": 12, "estimated_tokens": False, "bot_token": SECRET}
+    _, told = written(capsys, usage=usage)
+    assert told["usage"] == {**usage, "bot_token": "***"}
