@@ -61,6 +61,7 @@ class Database:
             max_overflow=settings.postgres_pool,
             pool_timeout=settings.postgres_pool_wait.total_seconds(),
             pool_pre_ping=True,
+            hide_parameters=True,  # errors are logged, and what was to be stored may be personal
             connect_args={"timeout": 5, "command_timeout": 30},
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)

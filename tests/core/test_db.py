@@ -187,3 +187,10 @@ async def test_a_holder_that_is_cut_off_lets_go_and_hears_of_it(database: Databa
 def test_a_locks_key_is_stable_and_fits_postgres(name: str) -> None:
     assert db.lock_key(name) == db.lock_key(name)
     assert -(2**63) <= db.lock_key(name) < 2**63
+
+
+async def test_an_error_repeats_no_value_that_was_to_be_stored(database: Database) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        async with database.transaction() as session:
+            await session.execute(text("INSERT INTO customers (id, email) VALUES ('a', :email)"), {"email": "ana@x.y"})
+    assert "[parameters:" not in str(caught.value)
