@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.deps import AgentBox, Given, Parts
+from api.deps import AgentBox, Bearer, Given, Parts
 from controller.core.errors import NotFound
-from controller.domain import bells, boxes, completion, connections, vault
+from controller.domain import bells, boxes, completion, connections, tokens, vault
 from controller.domain.boxes import Box
 
 POLL_SECONDS = 0.5
@@ -32,6 +32,7 @@ class Ready(BaseModel):
 async def profile(
     given: Given,
     box_id: AgentBox,
+    token: Bearer,
     after: Annotated[int, Query(ge=0)] = 0,
     wait: Annotated[float, Query(ge=0, le=30)] = 0,
 ) -> Response:
@@ -45,7 +46,7 @@ async def profile(
         async with given.database.transaction() as session:
             live = (await boxes.get(session, box_id)).live_profile
         if live > after:
-            return JSONResponse(await _profile(given, box_id))
+            return JSONResponse(await _profile(given, token))
         if loop.time() >= deadline:
             return Response(status_code=204)
         await asyncio.sleep(POLL_SECONDS)
@@ -69,9 +70,10 @@ async def connected(given: Given, box_id: AgentBox) -> dict[str, Any]:
         return {"connections": await connections.for_agent(session, box.id, box.locale)}
 
 
-async def _profile(given: Parts, box_id: str) -> dict[str, Any]:
+async def _profile(given: Parts, token: str) -> dict[str, Any]:
+    """The profile with its secrets, for a token that opens the door still: a poll may have waited for long."""
     async with given.database.transaction() as session:
-        box = await boxes.get(session, box_id)
+        box = await boxes.get(session, await tokens.agent_box(session, pepper=given.mint.pepper, token=token))
         proxy = await vault.get(
             session, given.mint.sealer, box.id, vault.PROXY, box.secret_versions["proxy"], reader=f"box:{box.id}"
         )

@@ -20,6 +20,8 @@ from controller.core.crypto import Sealer
 from controller.core.db import Base
 from controller.core.errors import NotAllowed
 from controller.domain import token_format, vault
+from controller.domain.boxes import Box
+from controller.domain.states import RUNNING
 
 BCRYPT_ROUNDS = 10
 """63 ms a check. The secret has 256 random bits, so the cost guards nothing; bcrypt is the brief's wish."""
@@ -81,12 +83,18 @@ async def revoke_all(session: AsyncSession, box_id: str) -> None:
 
 
 async def agent_box(session: AsyncSession, *, pepper: str, token: str) -> str:
-    """The id of the box whose agent token this is.
+    """The id of the box whose agent token this is; only a box that is to run has one that opens anything.
 
     Raises NotAllowed for anything else, without telling which part was wrong.
     """
     box_id, _ = token_format.parse(token, vault.AGENT)
-    row = await session.scalar(select(AgentToken).where(AgentToken.lookup == crypto.lookup(pepper, token)))
-    if row is None or row.revoked_at is not None or row.box_id != box_id:
+    query = (
+        select(AgentToken.box_id)
+        .join(Box, Box.id == AgentToken.box_id)
+        .where(AgentToken.lookup == crypto.lookup(pepper, token), AgentToken.box_id == box_id)
+        .where(AgentToken.revoked_at.is_(None), Box.state.in_(RUNNING))
+    )
+    found: str | None = await session.scalar(query)
+    if found is None:
         raise NotAllowed("token_refused")
-    return row.box_id
+    return found

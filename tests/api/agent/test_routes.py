@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from controller.domain import boxes, lifecycle
 from controller.domain.progress import ProgressEvent
@@ -42,6 +43,30 @@ async def test_a_profile_that_the_box_has_already_is_not_sent_again(house: House
     assert (await house.http.get(PROFILE, headers=bearer(held.agent), params={"after": 1})).status_code == 204
 
 
+async def test_a_token_that_dies_during_a_poll_gets_nothing_at_its_end(house: House) -> None:
+    held = await house.box()
+    looked = asyncio.Event()
+    event.listen(house.database.engine.sync_engine, "after_cursor_execute", partial(noted, looked))
+    asking = asyncio.create_task(house.http.get(PROFILE, headers=bearer(held.agent), params={"wait": 20}))
+    async with asyncio.timeout(10):
+        await looked.wait()
+    async with house.database.transaction() as session:
+        box = await boxes.get(session, held.id, lock=True)
+        await lifecycle.condemn(session, box, WHY)
+        box.live_profile = 1
+    assert (await asking).status_code == 401
+
+
+async def test_the_token_of_a_suspended_box_opens_nothing_until_it_runs_again(house: House) -> None:
+    held = await house.box()
+    await house.released(held.id)
+    answers = []
+    for verb in ("suspend", "reactivate"):
+        await house.admin("POST", f"/admin/boxes/{held.id}/{verb}")
+        answers.append((await house.http.get(PROFILE, headers=bearer(held.agent))).status_code)
+    assert answers == [401, 200]
+
+
 @pytest.mark.parametrize("query", [{"after": -1}, {"after": "x"}, {"wait": 31}, {"wait": -1}, {"wait": "nan"}])
 async def test_a_poll_that_makes_no_sense_is_refused(house: House, query: dict[str, str]) -> None:
     held = await house.box()
@@ -64,9 +89,9 @@ async def test_a_ready_report_is_kept_with_what_it_said(house: House) -> None:
     report = {"profile": 1, "gateway": "2026.11.1"}
     answer = await house.http.post("/internal/agent/ready", json=report, headers=bearer(held.agent))
     async with house.database.transaction() as session:
-        (event,) = await session.scalars(select(ProgressEvent).where(ProgressEvent.name == "ready"))
+        (told,) = await session.scalars(select(ProgressEvent).where(ProgressEvent.name == "ready"))
         assert (await boxes.get(session, held.id)).ready_at is not None
-    assert (answer.status_code, event.facts) == (204, report)
+    assert (answer.status_code, told.facts) == (204, report)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +101,9 @@ async def test_a_report_that_makes_no_sense_is_refused(house: House, report: dic
     held = await house.box()
     answer = await house.http.post("/internal/agent/ready", json=report, headers=bearer(held.agent))
     assert (answer.status_code, code(answer)) == (422, "request_invalid")
+
+
+def noted(looked: asyncio.Event, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+    """Set ``looked`` when a poll has passed the door and asks for its box."""
+    if "FROM boxes" in statement:
+        looked.set()
