@@ -79,11 +79,13 @@ class Box(Base):
 
 
 async def get(session: AsyncSession, box_id: str, *, lock: bool = False) -> Box:
-    """The box, its row locked for this transaction if ``lock``.
+    """The box, its row locked against other changes for this transaction if ``lock``.
 
     Raises NotFound if there is none.
     """
-    box = await session.get(Box, box_id, with_for_update=lock, populate_existing=lock)
+    # key_share: rows that only refer to the box, such as usage, are stored meanwhile
+    locked = {"key_share": True} if lock else None
+    box = await session.get(Box, box_id, with_for_update=locked, populate_existing=lock)
     if box is None:
         raise NotFound("box_unknown", box=box_id[:26])
     return box

@@ -176,7 +176,7 @@ async def end_retention(session: AsyncSession, settings: LifecycleSettings, limi
         select(Box)
         .where(Box.state == State.CONDEMNED, Box.condemned_at <= clock.now() - settings.retention, ~busy)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     )
     why = Why("system:retention")
     made = []
