@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import exists, select
+from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
@@ -32,7 +32,7 @@ from controller.domain import (
 )
 from controller.domain.boxes import Box, BoxSettings
 from controller.domain.drafts import Draft
-from controller.domain.jobs import Job, Verb
+from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.providers import Status
 from controller.domain.states import Deletion, State
 from controller.domain.subscriptions import Entitlement, Facts, Subscription
@@ -170,8 +170,12 @@ async def require_reconnect(session: AsyncSession, box: Box, provider: str, why:
 
 
 async def end_retention(session: AsyncSession, settings: LifecycleSettings, limit: int = 20) -> list[Job]:
-    """The next step for condemned boxes whose time is up: approve the deletion, then, once applied, erase."""
-    busy = exists().where(Job.box_id == Box.id, Job.state.in_(jobs.OPEN))
+    """The next step for condemned boxes whose time is up: approve the deletion, then, once applied, erase.
+
+    A box whose newest job failed waits for a human: Git and the cluster do not have the step before.
+    """
+    failed = and_(Job.rev == Box.rev, Job.state == JobState.FAILED)
+    busy = exists().where(Job.box_id == Box.id, or_(Job.state.in_(jobs.OPEN), failed))
     query = (
         select(Box)
         .where(Box.state == State.CONDEMNED, Box.condemned_at <= clock.now() - settings.retention, ~busy)

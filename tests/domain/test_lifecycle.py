@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
 from controller.core.db import Database
-from controller.core.errors import Conflict, NotAllowed, NotFound
+from controller.core.errors import Conflict, NotAllowed, NotFound, Permanent
 from controller.domain import boxes, jobs, lifecycle, subscriptions, tokens, vault
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
@@ -159,6 +159,22 @@ async def test_after_the_retention_the_deletion_is_approved_and_only_then_erased
         await _close_all(session, box)
         assert [job.verb for job in await lifecycle.end_retention(session, keep)] == ["erase"]
     assert box.state == "destroyed"
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+async def test_the_retention_goes_no_step_further_than_what_landed(
+    session: AsyncSession, mint: Mint, steps: int
+) -> None:
+    _, box = await bought(session, mint)
+    await lifecycle.condemn(session, box, WHY)
+    keep = LifecycleSettings(retention=timedelta(0))
+    for _ in range(steps):
+        await _close_all(session, box)
+        await lifecycle.end_retention(session, keep)
+    for job in await jobs.open_of(session, box.id):
+        jobs.failed(job, Permanent("refused"))
+    await session.flush()
+    assert await lifecycle.end_retention(session, keep) == []
 
 
 async def test_revs_count_up_by_one(session: AsyncSession, mint: Mint) -> None:
