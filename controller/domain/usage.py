@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, text
+from sqlalchemy import BigInteger, ForeignKey, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from controller.core import clock
 from controller.core.db import Base
 from controller.domain.measured import Measured
+from controller.domain.subscriptions import Subscription
 
 
 class UsageEvent(Base):
@@ -52,12 +53,15 @@ async def record(session: AsyncSession, measured: Iterable[Measured]) -> int:
         return 0
     statement = insert(UsageEvent).values(rows).on_conflict_do_nothing().returning(UsageEvent.box_id)
     boxes = list(await session.scalars(statement))
-    for box_id in sorted(set(boxes)):
-        await _roll_up(session, box_id)
+    if boxes:
+        await _roll_up(session, sorted(set(boxes)))
     return len(boxes)
 
 
-async def _roll_up(session: AsyncSession, box_id: str) -> None:
+async def _roll_up(session: AsyncSession, boxes: list[str]) -> None:
+    # One at a time for each box: a sum that was begun before another meter's commit must not replace a newer one.
+    locked = select(Subscription.id).where(Subscription.box_id.in_(boxes)).order_by(Subscription.box_id)
+    await session.execute(locked.with_for_update(key_share=True))
     # Computed from the rows, never incremented: a redelivery cannot count twice.
     await session.execute(
         text(
@@ -65,11 +69,11 @@ async def _roll_up(session: AsyncSession, box_id: str) -> None:
             INSERT INTO usage_monthly (box_id, period_start, requests, input_tokens, output_tokens, computed_at)
             SELECT s.box_id, s.period_start, count(*), sum(e.input_tokens), sum(e.output_tokens), :now
             FROM subscriptions s JOIN usage_events e ON e.box_id = s.box_id AND e.at >= s.period_start
-            WHERE s.box_id = :box GROUP BY s.box_id, s.period_start
+            WHERE s.box_id = ANY(:boxes) GROUP BY s.box_id, s.period_start
             ON CONFLICT (box_id, period_start) DO UPDATE SET requests = excluded.requests,
               input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
               computed_at = excluded.computed_at
             """
         ),
-        {"box": box_id, "now": clock.now()},
+        {"boxes": boxes, "now": clock.now()},
     )

@@ -1,0 +1,16 @@
+"""Conditions that tests wait for."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from controller.core.db import Database
+
+
+async def blocked(database: Database) -> bool:
+    """Whether somebody waits for another's lock in this database."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with database.transaction() as session:
+        return bool(await session.scalar(waiting))
