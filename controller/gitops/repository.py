@@ -130,8 +130,9 @@ class Repository:
         """The values of the trailer ``key`` in the commits after ``base`` up to ``tip``, each with its sha."""
         out = self._git("log", "--format=%H %(trailers:key=" + key + ",valueonly,separator=%x20)", f"{base}..{tip}")
         found = {}
-        for line in out.splitlines():
-            sha, *values = line.split()
+        for line in out.split("\n"):
+            # other people's commits may carry the trailer too, in any form
+            sha, *values = line.split() or [""]
             found.update(dict.fromkeys(values, sha))
         return found
 
@@ -221,7 +222,7 @@ class Repository:
 
 
 def _run(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None = None) -> str:
-    return _run_raw(runner, command, timeout, istream).decode().rstrip("\n")
+    return _run_raw(runner, command, timeout, istream).decode(errors="replace").rstrip("\n")
 
 
 def _run_raw(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None) -> bytes:

@@ -147,6 +147,17 @@ def test_reading_gives_what_is_there_and_leaves_out_the_rest(repository: Reposit
     assert repository.read(tip, []) == {}
 
 
+@pytest.mark.parametrize("value", [b"\xff\xfe", "a\u2028".encode(), b"a\x0b\x0c", b"a\n\n b"], ids=str)
+def test_a_trailer_of_any_form_hides_no_other(repository: Repository, remote: Path, value: bytes) -> None:
+    base = repository.fetch()
+    told = b"ops\n\nJob-Id: " + value + b"\n"
+    head = b"commit refs/heads/main\ncommitter ops <ops@example.com> 1790000000 +0000\n"
+    stream = head + b"data %d\n%sfrom refs/heads/main^0\n" % (len(told), told)
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input=stream, check=True)
+    repository.push(repository.chain(repository.fetch(), [one()])[0])
+    assert "1" in repository.trailers(base, repository.fetch(), "Job-Id")
+
+
 def test_an_empty_chain_makes_nothing(repository: Repository) -> None:
     assert repository.chain(repository.fetch(), []) == []
 
