@@ -43,10 +43,13 @@ async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asynci
     follower = threading.Thread(target=_follow, args=(cluster, loop, arrivals, ending), daemon=True)
     follower.start()
     waiting: dict[str, Observed] = {}
+    again_at = loop.time() + LOOK_AGAIN_SECONDS
     while not stop.is_set():
-        seen = await _next(arrivals)
-        if seen is None and not follower.is_alive():
-            raise Deaf("watcher_deaf")
+        seen = await _next(arrivals, again_at)
+        if seen is None:
+            again_at = loop.time() + LOOK_AGAIN_SECONDS
+            if not follower.is_alive():
+                raise Deaf("watcher_deaf")
         looks = [seen] if seen is not None else list(waiting.values())
         for look in looks:
             try:
@@ -63,9 +66,12 @@ async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asynci
     ending.set()
 
 
-async def _next(arrivals: asyncio.Queue[dict[str, Any]]) -> Observed | None:
+async def _next(arrivals: asyncio.Queue[dict[str, Any]], until: float) -> Observed | None:
+    """The next arrival; None once the loop's clock is at ``until``, also while more are there than can be handled."""
+    if asyncio.get_running_loop().time() >= until:
+        return None
     try:
-        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+        async with asyncio.timeout_at(until):
             return argocd.read(await arrivals.get())
     except TimeoutError:
         return None
