@@ -48,12 +48,17 @@ async def write_commits(database: Database, repository: Repository, cluster: Clu
 
 
 async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
-    """Ask Argo CD to read Git again for these boxes; if the cluster is away, the sweeper asks later."""
+    """Ask Argo CD to read Git again for these boxes; if the cluster is away, the sweeper asks later.
+
+    A cluster that is away is asked no further: each question takes seconds then, and Git waits for this thread.
+    """
     for name in sorted({manifests.application_set(box_id) for box_id in box_ids}):
         try:
             await asyncio.to_thread(cluster.refresh, name)
         except CloudError as error:
             log.warning("gitops.refresh_failed", application_set=name, error=str(error))
+            if isinstance(error, Temporary):
+                return
 
 
 async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Doorbell | None = None) -> bool:

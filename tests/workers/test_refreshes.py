@@ -1,0 +1,48 @@
+"""Asking Argo CD to look again never holds up the writer for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from controller.clients.kubernetes import Cluster, ClusterSettings
+from controller.core import ids
+from controller.gitops import manifests
+from controller.workers import provisioning
+from tests.sandbox.stripe.serving import serving
+from tests.workers.test_pod_metrics import KUBECONFIG
+
+BOXES = {ids.new() for _ in range(20)}
+SETS = {manifests.application_set(box_id) for box_id in BOXES}
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, asked: list[str], status: int) -> Iterator[Cluster]:
+    """A cluster that answers every question with ``status``."""
+
+    async def answer(request: Request) -> Response:
+        asked.append(request.url.path)
+        return JSONResponse({}, status)
+
+    with serving(Starlette(routes=[Route("/{path:path}", answer, methods=["PATCH"])])) as url:
+        (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(url=url))
+        yield Cluster(ClusterSettings(kubeconfig=tmp_path / "kubeconfig"))
+
+
+@pytest.mark.parametrize(("status", "times"), [(200, len(SETS)), (404, len(SETS)), (503, 1)])
+async def test_a_cluster_that_is_away_is_asked_once_and_a_missing_set_hides_no_other(
+    cluster: Cluster, asked: list[str], times: int
+) -> None:
+    await provisioning.refresh(cluster, BOXES)
+    assert len(asked) == times
