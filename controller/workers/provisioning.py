@@ -1,6 +1,6 @@
 """Jobs into Git, and Git's effect back into jobs.
 
-``write_commits`` is the git writer; ``observe`` and ``ready`` move a job on as the cluster and the box report.
+``write_commits`` is the git writer; ``observe`` moves a job on as the cluster reports (the box: ``completion``).
 """
 
 from __future__ import annotations
@@ -89,9 +89,8 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
             if job.rev <= rev:
                 jobs.synced(job)
                 await progress.add(session, box.id, "synced", job=job.id, verb=job.verb, rev=job.rev)
-                if (
-                    job.rev == rev and job.verb in STOPS
-                ):  # one that a later rev overtook may never have stopped anything
+                # one that a later rev overtook may never have stopped anything
+                if job.rev == rev and job.verb in STOPS:
                     box.ready_at = None
         box.synced_rev = max(box.synced_rev, rev)
         return await finish(session, box)
