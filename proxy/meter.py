@@ -88,7 +88,10 @@ class Meter:
                 log.warning("meter.stream_away", error=type(error).__name__)
             else:
                 return True
-        return all([await self._insert(one) for one in batch])
+        for one in batch:
+            if not await self._insert(one):
+                return False  # the rest would wait for the same Postgres, each for seconds
+        return True
 
     async def _add(self, batch: list[Measured]) -> None:
         async with self._stream.pipeline(transaction=False) as pipeline:
