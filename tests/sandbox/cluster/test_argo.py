@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from controller.sandbox.cluster.store import Store
 from tests.gitops import remotes
 from tests.sandbox.cluster import objects
 from tests.sandbox.cluster.running import CELL, HERE, box
+from tests.sandbox.cluster.waiting import until
 
 
 class Argo:
@@ -53,12 +54,6 @@ class Argo:
         source = sync.get("comparedTo", {}).get("source")
         done = source and source["helm"]["valuesObject"]["spec"]["rev"] >= rev and sync["status"] == "Synced"
         return bool(done and "operation" not in found)
-
-
-async def until(look: Callable[[], object], seconds: float = 15.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not look():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,9 @@ from controller.sandbox.cluster.deployments import Deployments
 from controller.sandbox.cluster.resources import DEPLOYMENT, POD
 from controller.sandbox.cluster.store import Store
 from tests.sandbox.cluster import objects
+from tests.sandbox.cluster.waiting import until
 
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-
-
-async def until(look: Callable[[], object], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not look():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

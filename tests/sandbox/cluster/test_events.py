@@ -14,7 +14,7 @@ from controller.sandbox.cluster.events import KEPT, MOST_IN_NAMESPACE, Recorder
 from controller.sandbox.cluster.resources import EVENT, Object
 from controller.sandbox.cluster.store import Store
 from tests.sandbox.cluster import objects
-from tests.sandbox.cluster.test_deployments import until
+from tests.sandbox.cluster.waiting import until
 
 
 @pytest.fixture

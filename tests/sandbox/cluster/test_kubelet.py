@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from controller.sandbox.cluster.resources import EVENT, POD, Object
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.processes import free_port
 from tests.sandbox.cluster.running import alive
+from tests.sandbox.cluster.waiting import until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 BOOT_PLACE = 2.0
@@ -36,12 +37,6 @@ def pod(name: str = "agent", **container: Any) -> Object:
     meta = {"name": name, "namespace": "here"}
     spec = {"containers": [made], "terminationGracePeriodSeconds": 2}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": {"phase": "Pending"}}
-
-
-async def until(look: Callable[[], object], seconds: float = 15.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not look():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from controller.sandbox.cluster.quotas import QuotaExceeded
 from controller.sandbox.cluster.resources import DEPLOYMENT, EVENT, POD, PVC, RESOURCE_QUOTA, Object
 from controller.sandbox.cluster.store import Store
 from tests.sandbox.cluster import objects
-from tests.sandbox.cluster.test_deployments import until
+from tests.sandbox.cluster.waiting import until
 
 SIZES: dict[str, Any] = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
 
