@@ -13,20 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from controller.sandbox.processes import free_port
 from tests.sandbox.stripe.serving import eventually
 
 OPTIONS = {"stripe": [], "telegram": [], "llm": ["--key", "k"], "mail": ["--smtp-port", "0"]}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 def is_up(base: str) -> bool:
     try:
-        return httpx.get(f"{base}/_control/ready", timeout=1).is_success
+        return httpx.get(f"{base}/_control/ready", timeout=30).is_success
     except httpx.TransportError:
         return False
 
@@ -39,7 +34,7 @@ def process(vendor: str, data: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
     running = subprocess.Popen([*command, *OPTIONS[vendor]], stderr=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
     try:
-        eventually(lambda: is_up(base), seconds=30)
+        eventually(lambda: is_up(base), seconds=60)
         yield running, base
     finally:
         running.kill()
