@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def bought() -> Iterator[Bought]:
         finally:
             run.run(stack.__aexit__(None, None, None))
             accounts.remove(folder / "data")
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _buy(customer: Customer) -> str:
