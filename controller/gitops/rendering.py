@@ -20,7 +20,6 @@ from controller.gitops.chart import CHART_DIR, CellValues
 from controller.gitops.objects import Box, Object, title
 from controller.gitops.policy import Breach
 
-
 KUBERNETES = "1.37"
 """The version whose schemas every object has to fit, strictly."""
 
@@ -111,10 +110,17 @@ def judge(objects: list[Object], manifest: Mapping[str, Any], cell: CellValues) 
 
 
 def dump(obj: Object) -> str:
-    """The object as YAML, the same text for the same object."""
+    """The object as YAML: the same text for the same object, and texts of many lines as lines that a diff can show."""
     import yaml
 
-    return yaml.safe_dump(obj, sort_keys=True, width=120, allow_unicode=True)
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(obj, Dumper=Dumper, sort_keys=True, width=120, allow_unicode=True)
 
 
 def _misfit(obj: Object) -> str | None:

@@ -184,7 +184,7 @@ class Repository:
             names.seek(0)
             with self._dropped_when_broken():
                 out = _run_raw(self._repo().git, ["git", "cat-file", "--batch"], self._settings.git_timeout, names)
-                return list(_batched(out))
+                return list(batched(out))
 
     def _write_stream(self, out: IO[bytes], tip: str, commits: Sequence[Commit]) -> None:
         when = int(clock.now().timestamp())
@@ -221,27 +221,52 @@ class Repository:
         shutil.rmtree(self._dir, ignore_errors=True)
 
 
+class NoSuchThing(Permanent):
+    """Raised when a folder is no repository, or a repository does not know what it is asked for."""
+
+
+def inspect(folder: Path, *arguments: str, source: BinaryIO | None = None) -> bytes:
+    """What a git command that only reads prints about the checkout at ``folder``, which is somebody else's.
+
+    Nothing of that checkout's own configuration runs. Raises NoSuchThing with git's own first line.
+    """
+    trust = [f"safe.directory={folder.resolve()}", "core.fsmonitor=false", f"core.hooksPath={os.devnull}"]
+    settings = [part for setting in trust for part in ("-c", setting)]
+    try:
+        return _execute(git.Git(folder), ["git", *settings, *arguments], timedelta(minutes=2), source)
+    except git.GitCommandError as exc:
+        said = str(exc.stderr).strip().removeprefix("stderr: '").splitlines() or ["git failed"]
+        raise NoSuchThing("git_knows_no_such_thing", reason=foreign(said[0].strip("' "))) from exc
+    except (git.GitCommandNotFound, OSError) as exc:
+        raise NoSuchThing("git_does_not_run", reason=foreign(exc)) from exc
+
+
 def _run(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None = None) -> str:
     return _run_raw(runner, command, timeout, istream).decode(errors="replace").rstrip("\n")
 
 
 def _run_raw(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None) -> bytes:
     try:
-        with runner.custom_environment(**_ENVIRONMENT):
-            # raw git without GitPython's own option handling; it needs a real descriptor as input
-            out = runner.execute(
-                command,
-                istream=istream,
-                kill_after_timeout=timeout.total_seconds(),
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-            )
+        return _execute(runner, command, timeout, istream)
     except git.GitCommandError as exc:
         raise _classified(command[1], f"{exc.stdout!s}\n{exc.stderr!s}") from exc
+
+
+def _execute(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None) -> bytes:
+    with runner.custom_environment(**_ENVIRONMENT):
+        # raw git without GitPython's own option handling; it needs a real descriptor as input
+        out = runner.execute(
+            command,
+            istream=istream,
+            kill_after_timeout=timeout.total_seconds(),
+            stdout_as_string=False,
+            strip_newline_in_stdout=False,
+        )
     return out if isinstance(out, bytes) else str(out).encode()
 
 
-def _batched(out: bytes) -> Iterator[bytes]:
+def batched(out: bytes) -> Iterator[bytes]:
+    """The contents in what ``git cat-file --batch`` prints."""
     # `<sha> blob <size>\n<content>\n`, again and again
     at = 0
     while at < len(out):

@@ -1,0 +1,77 @@
+"""Whether a box may go from one version of its file to the next, and who may make which part of the step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.core.errors import Conflict
+from controller.domain import states
+from controller.domain.states import Deletion, State
+from controller.gitops.findings import Finding
+from controller.gitops.manifests import Manifest
+from controller.gitops.validation import BoxFile, volume
+
+HOW_TO_END = (
+    'removing a box\'s file deletes nothing and loses its record; to end a box set spec.state to "condemned", then '
+    'spec.deletion to "approved", then spec.state to "destroyed", each by a change of its own'
+)
+
+PLATFORMS = ("rev", "profile", "secrets", "connections")
+"""Fields of ``spec`` that number what Postgres holds: only commits of the platform, with a Job-Id, set them."""
+
+
+def create(file: BoxFile) -> Iterator[Finding]:
+    """What is wrong with a box file that people add."""
+    spec = file.manifest.spec
+    if spec.rev != 1:
+        yield file.finding(("spec", "rev"), "a new box starts at rev 1; the platform numbers all that follows", "rev")
+    if spec.state not in {State.STANDBY, State.ACTIVE}:
+        sentence = f"a new box starts as active or standby, not as {spec.state}"
+        yield file.finding(("spec", "state"), sentence, "state")
+    if spec.deletion != Deletion.HELD:
+        sentence = "a new box cannot be approved for deletion"
+        yield file.finding(("spec", "deletion"), sentence, "deletion")
+
+
+def change(before: Manifest, file: BoxFile) -> Iterator[Finding]:
+    """What is wrong with the change that people make to a box file that stood there as ``before``."""
+    after = file.manifest
+    for name in ("id", "customer"):
+        if getattr(before.metadata, name) != getattr(after.metadata, name):
+            yield file.finding(("metadata", name), f"metadata.{name} never changes", "metadata")
+    for name in PLATFORMS:
+        if getattr(before.spec, name) != getattr(after.spec, name):
+            was = f" back to {before.spec.rev}" if name == "rev" else " back"
+            sentence = f"spec.{name} is set by the platform alone, in commits with a Job-Id: put it{was}"
+            yield file.finding(("spec", name), sentence, "rev" if name == "rev" else "owner")
+    yield from _life(before, file)
+    if volume(after) < volume(before):
+        place = ("overrides", "volume_gib") if after.overrides.volume_gib is not None else ("spec", "volume_gib")
+        sentence = f"a volume never shrinks: it has {volume(before)} GiB and would get {volume(after)}"
+        yield file.finding(place, sentence, "volume")
+
+
+def platform_change(before: Manifest, after: Manifest, path: str, sha: str) -> Iterator[Finding]:
+    """What is wrong with a platform commit of one box: it writes ``spec``, and ``overrides`` belong to ops."""
+    if before.overrides != after.overrides:
+        sentence = f"platform commit {sha[:12]} changes overrides, which belong to ops"
+        yield Finding(path, 1, sentence, "owner")
+
+
+def remove(path: str, before: Manifest | None, *, by_platform: bool) -> Iterator[Finding]:
+    """A finding, unless the platform retires the file of a destroyed box."""
+    if by_platform and before is not None and before.spec.state == State.DESTROYED:
+        return
+    yield Finding(path, 1, HOW_TO_END, "file-removed")
+
+
+def _life(before: Manifest, file: BoxFile) -> Iterator[Finding]:
+    old, new = before.spec, file.manifest.spec
+    try:
+        states.check(old.state, new.state, old.deletion)
+    except Conflict:
+        sentence = f"a box that is {old.state} (deletion {old.deletion}) cannot become {new.state} in one step"
+        yield file.finding(("spec", "state"), sentence, "state")
+    if new.deletion != old.deletion and (old.state, new.state) != (State.CONDEMNED, State.CONDEMNED):
+        sentence = "spec.deletion changes only while a box is and stays condemned"
+        yield file.finding(("spec", "deletion"), sentence, "deletion")
