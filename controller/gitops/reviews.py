@@ -48,7 +48,7 @@ class Reviewer:
         review = Review()
         for path in self.tree.changed(base):
             review.findings += self._alone(path, review)
-            if validation.is_box(path):
+            if validation.is_box(path) and not self._is_odd(path):
                 review.findings += self._step(base, path)
         review.findings += self._history(base)
         if people_only:
@@ -125,18 +125,19 @@ class Reviewer:
 
     def _history(self, base: str) -> Iterator[Finding]:
         for path, content in self.tree.introduced(base):
-            if content != self._content(path):
+            if self._is_odd(path) or content != self.tree.on_disk(path):
                 yield from validation.secrets(path, content, " in an earlier commit of this change")
         for sha, text in self.tree.messages(base):
             for _, shape in leaks.find(text):
                 sentence = f"the message of commit {sha[:12]} holds what looks like {shape}"
                 yield Finding("(message)", 1, sentence, "no-secrets")
 
-    def _content(self, path: str) -> bytes | None:
+    def _is_odd(self, path: str) -> bool:
         try:
-            return self.tree.on_disk(path)
+            self.tree.on_disk(path)
         except NotAPlainFile:
-            return None
+            return True
+        return False
 
 
 def before_and_after(reviewer: Reviewer, base: str, path: str) -> tuple[BoxFile | None, BoxFile | None]:

@@ -36,9 +36,8 @@ def create(file: BoxFile) -> Iterator[Finding]:
 def change(before: Manifest, file: BoxFile) -> Iterator[Finding]:
     """What is wrong with the change that people make to a box file that stood there as ``before``."""
     after = file.manifest
-    for name in ("id", "customer"):
-        if getattr(before.metadata, name) != getattr(after.metadata, name):
-            yield file.finding(("metadata", name), f"metadata.{name} never changes", "metadata")
+    if before.metadata.customer != after.metadata.customer:
+        yield file.finding(("metadata", "customer"), "metadata.customer never changes", "metadata")
     for name in PLATFORMS:
         if getattr(before.spec, name) != getattr(after.spec, name):
             was = f" back to {before.spec.rev}" if name == "rev" else " back"

@@ -21,7 +21,7 @@ JOB = "Job-Id: 01kb0t7m8c9d0e1f2g3h4j5k6p"
 
 def content(box: str = BOX, **changed: Any) -> bytes:
     """A box file as the platform writes it."""
-    return manifests.create(box, CUSTOMER, spec(deletion="held", **{"rev": 7, **changed}))
+    return manifests.create(box, CUSTOMER, spec(**{"rev": 7, "deletion": "held", **changed}))
 
 
 class Checkout:
@@ -59,6 +59,6 @@ class Checkout:
         return CliRunner().invoke(app, ["gitops", *arguments, "--repo", str(self.folder)])
 
     def rules(self, *options: str) -> list[str]:
-        """The rules that the change since ``main`` breaks."""
+        """The rules that the change since ``main`` breaks, each once."""
         lines = self.run("validate", "--base", "main", *options).stdout.splitlines()
-        return [line.rpartition("(")[2].rstrip(")") for line in lines if line.endswith(")")]
+        return list(dict.fromkeys(line.rpartition("(")[2].rstrip(")") for line in lines if line.endswith(")")))

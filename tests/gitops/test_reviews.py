@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from controller.cli import app
 from controller.gitops import manifests
+from controller.gitops.chart import CHART_DIR
 from controller.gitops.steps import HOW_TO_END
 from tests.gitops import remotes
 from tests.gitops.checkouts import BOX, JOB, PATH, Checkout, content
@@ -193,28 +194,25 @@ def test_the_platform_retires_the_file_of_a_destroyed_box(checkout: Checkout) ->
     assert checkout.rules() == []
 
 
-def test_a_chart_that_got_worse_fails_every_box_of_the_change(checkout: Checkout, tmp_path: Path) -> None:
-    from controller.gitops.chart import CHART_DIR
-
-    chart = tmp_path / "box"
+def changed_chart(folder: Path, old: str, new: str) -> str:
+    chart = folder / "box"
     shutil.copytree(CHART_DIR, chart, ignore=shutil.ignore_patterns("node_modules", "image"))
     agent = chart / "templates/agent.yaml"
-    agent.write_text(agent.read_text().replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"))
-    result = checkout.run("validate", on_disk(checkout), "--chart", str(chart))
-    assert (
-        f"{PATH}:1: Deployment/agent container agent lacks readOnlyRootFilesystem: true (read-only-root)"
-        in result.stdout
-    )
+    assert old in agent.read_text()
+    agent.write_text(agent.read_text().replace(old, new))
+    return str(chart)
+
+
+def test_a_chart_that_got_worse_fails_a_box_by_the_rule(checkout: Checkout, tmp_path: Path) -> None:
+    chart = changed_chart(tmp_path, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false")
+    result = checkout.run("validate", on_disk(checkout), "--chart", chart)
+    sentence = "Deployment/agent container agent lacks readOnlyRootFilesystem: true"
+    assert result.stdout == f"{PATH}:1: {sentence} (read-only-root)\n"
 
 
 def test_a_mistyped_field_of_kubernetes_is_told(checkout: Checkout, tmp_path: Path) -> None:
-    from controller.gitops.chart import CHART_DIR
-
-    chart = tmp_path / "box"
-    shutil.copytree(CHART_DIR, chart, ignore=shutil.ignore_patterns("node_modules", "image"))
-    agent = chart / "templates/agent.yaml"
-    agent.write_text(agent.read_text().replace("progressDeadlineSeconds:", "progresDeadlineSeconds:"))
-    result = checkout.run("validate", on_disk(checkout), "--chart", str(chart))
+    chart = changed_chart(tmp_path, "progressDeadlineSeconds:", "progresDeadlineSeconds:")
+    result = checkout.run("validate", on_disk(checkout), "--chart", chart)
     assert "progresDeadlineSeconds" in result.stdout
     assert result.stdout.count("(kubernetes-schema)") == 1
 
