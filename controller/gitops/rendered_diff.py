@@ -86,8 +86,8 @@ def _flat(node: Any, place: str = "") -> Iterable[tuple[str, Any]]:
 def _object(name: str, old: Object | None, new: Object | None) -> str:
     if old == new:
         return ""
-    texts = [dump(obj).splitlines() if obj else [] for obj in (old, new)]
-    lines = difflib.unified_diff(*texts, "before", "after", lineterm="", n=3)
+    was, now = (dump(obj).splitlines() if obj else [] for obj in (old, new))
+    lines = difflib.unified_diff(was, now, lineterm="")
     sort = "new" if old is None else "gone" if new is None else "changed"
     body = _fenced("\n".join(list(lines)[2:]), "diff")
     return f"<details><summary>{name}: {sort}</summary>\n\n{body}\n</details>\n"

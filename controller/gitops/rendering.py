@@ -132,16 +132,16 @@ def _misfit(obj: Object) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _reason(text: str) -> str | None:
+    try:
+        import kubernetes_validate
+    except ModuleNotFoundError as exc:
+        raise EngineMissing("gitops_extra_missing", module=exc.name) from exc
     obj = json.loads(text)
     try:
         if obj["kind"] == "ExternalSecret":
             _ExternalSecret.model_validate(obj)
-            return None
-        import kubernetes_validate
-
-        kubernetes_validate.validate(obj, KUBERNETES, strict=True)
-    except ModuleNotFoundError as exc:
-        raise EngineMissing("gitops_extra_missing", module=exc.name) from exc
+        else:
+            kubernetes_validate.validate(obj, KUBERNETES, strict=True)
     except ValidationError as exc:
         first = exc.errors(include_input=False)[0]
         return f"at {'.'.join(map(str, first['loc']))}: {first['msg']}"

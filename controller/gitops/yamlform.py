@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.tokens import AliasToken, AnchorToken, DirectiveToken, TagToken
+from ruamel.yaml.tokens import AliasToken, AnchorToken, DirectiveToken, TagToken, Token
 
 LARGEST_BYTES = 16_384
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]*")
@@ -77,7 +77,8 @@ def read(content: bytes) -> Form:
 
 
 def _banned(text: str) -> Iterator[Fault]:
-    for token in YAML(typ="safe", pure=True).scan(text):
+    tokens: Iterator[Token] = YAML(typ="safe", pure=True).scan(text)
+    for token in tokens:
         for kind, name in _BANNED.items():
             if isinstance(token, kind):
                 yield Fault(token.start_mark.line + 1, f"{name} stands here; write the value itself", "plain-yaml")
@@ -89,6 +90,7 @@ def _value(node: Node, place: Place, form: Form) -> Any:
         return _map(node, place, form)
     if isinstance(node, SequenceNode):
         return [_value(entry, (*place, number), form) for number, entry in enumerate(node.value)]
+    assert isinstance(node, ScalarNode)
     return _scalar(node, place, form)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from controller.cli import app
 from controller.gitops import manifests
 from controller.gitops.chart import CHART_DIR
+from controller.gitops.rendering import PLACEHOLDERS
 from controller.gitops.steps import HOW_TO_END
 from tests.gitops import remotes
 from tests.gitops.checkouts import BOX, JOB, PATH, Checkout, content
@@ -273,3 +276,19 @@ def test_the_comment_of_many_boxes_stays_within_what_a_comment_may_hold(checkout
 
 def test_the_comment_says_when_there_is_nothing_to_say(checkout: Checkout) -> None:
     assert "No box file changes." in checkout.run("diff", "--base", "main").stdout
+
+
+def test_without_the_engine_the_answer_says_what_to_install(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "helm_python", None)
+    result = checkout.run("validate", "--base", "main")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "install openclaw-cloud with its extra [gitops]" in result.stderr
+
+
+def test_real_values_of_a_cell_stand_in_what_is_rendered(checkout: Checkout, tmp_path: Path) -> None:
+    values = tmp_path / "eu1-a.yaml"
+    values.write_text(yaml.safe_dump({"name": "eu1-a", **PLACEHOLDERS, "runtime_class": "gvisor"}))
+    result = checkout.run("render", on_disk(checkout), "--cell-values", str(values))
+    assert "runtimeClassName: gvisor" in result.stdout
