@@ -18,7 +18,7 @@ import uvicorn
 
 from controller.core import log as logs
 from controller.sandbox import accounts
-from controller.sandbox.cluster import accounting, api, events, furniture
+from controller.sandbox.cluster import accounting, api, cell_chart, events, furniture
 from controller.sandbox.cluster.argo_sets import Sets
 from controller.sandbox.cluster.argo_sync import Sync
 from controller.sandbox.cluster.checkout import Checkout
@@ -28,6 +28,7 @@ from controller.sandbox.cluster.kubelet import Kubelet
 from controller.sandbox.cluster.logs import Folder
 from controller.sandbox.cluster.pods import Node
 from controller.sandbox.cluster.render import Chart
+from controller.sandbox.cluster.resources import APPLICATION_SET
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.cluster.usage import Usage
 
@@ -84,7 +85,9 @@ async def _serve(given: argparse.Namespace) -> None:
     usage = Usage(kubelet.processes)
     values = json.loads(given.cell_values.read_text())
     await kubelet.sweep()
-    furniture.place(store)
+    own = cell_chart.objects(cell_chart.values(values, given.git, given.secrets_url, given.poll_seconds))
+    sets = [one for one in own if one["kind"] == APPLICATION_SET.kind]
+    furniture.place(store, [one for one in own if one not in sets])
     loops: list[Loop] = [
         kubelet.run,
         usage.run,
@@ -93,7 +96,7 @@ async def _serve(given: argparse.Namespace) -> None:
         Deployments(store).run,
         ExternalSecrets(store, given.secrets_url, given.secrets_token, given.cell).run,
         Sync(store, Chart(given.chart), given.wave_seconds).run,
-        Sets(store, Checkout(given.git, data / "argo.git"), given.cell, values, given.poll_seconds).run,
+        Sets(store, Checkout(given.git, data / "argo.git"), values, sets, given.poll_seconds).run,
     ]
     shown = api.Parts(Folder(data / "logs"), usage)
     options = uvicorn.Config(api.app(store, shown), port=given.port, log_config=None, timeout_graceful_shutdown=0)

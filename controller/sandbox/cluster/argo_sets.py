@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,33 +21,24 @@ log = logs.get(__name__)
 
 ARGO = "argocd"
 REFRESH = "argocd.argoproj.io/application-set-refresh"
-CHART_SOURCE = {"repoURL": "https://charts.openclaw.cloud", "chart": "box"}
 RETRY_SECONDS = 5.0
 """How soon a set whose reconcile failed looks again; Argo CD's work queue would back off to about as much."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
 _KEYS = ("apiVersion", "kind", "metadata", "spec", "overrides")
-SYNC_POLICY = {
-    "retry": {"limit": 3, "backoff": {"duration": "2s", "factor": 2, "maxDuration": "20s"}},
-    "syncOptions": ["ServerSideApply=true", "ApplyOutOfSyncOnly=true", "PruneLast=true", "FailOnSharedResource=true"],
-}
-TEMPLATE_PATCH = """\
-spec:
-  source:
-    helm:
-      releaseName: agent
-      valuesObject: {{ dict "apiVersion" .apiVersion "kind" .kind "metadata" .metadata "spec" .spec "overrides" .overrides | toJson }}
-  syncPolicy: {automated: {allowEmpty: {{ eq .spec.state "destroyed" }}}}
-"""  # noqa: E501
 
 
 class Sets:
     """The 16 ApplicationSets of one cell."""
 
-    def __init__(self, store: Store, checkout: Checkout, cell: str, cell_values: Object, poll_seconds: float) -> None:
+    def __init__(
+        self, store: Store, checkout: Checkout, cell_values: Object, sets: Sequence[Object], poll_seconds: float
+    ) -> None:
+        """``sets`` are the ApplicationSets of ``argocd/cell``, rendered with these ``cell_values``."""
         self._store = store
         self._checkout = checkout
-        self._cell = cell
+        self._cell = str(cell_values["name"])
         self._values = cell_values
+        self._sets = sets
         self._poll = poll_seconds
         self._asked: asyncio.Queue[str] = asyncio.Queue()
         self._seen: dict[str, str] = {}
@@ -71,26 +63,12 @@ class Sets:
             self._store.create(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "status": {"phase": "Active"}}
             )
-        for name, digit in self._digits.items():
-            if self._store.get(APPLICATION_SET, ARGO, name) is None:
-                self._store.create(self._set(digit))
-
-    def _set(self, digit: str) -> Object:
-        files = [{"path": f"cells/{self._cell}/boxes/{digit}?/*.yaml"}]
-        git = {"repoURL": self._checkout.remote, "revision": "refs/heads/main", "files": files}
-        return {
-            "apiVersion": APPLICATION_SET.api_version,
-            "kind": "ApplicationSet",
-            "metadata": {"name": f"boxes-{digit}", "namespace": ARGO},
-            "spec": {
-                "goTemplate": True,
-                "goTemplateOptions": ["missingkey=error"],
-                "generators": [{"git": {**git, "requeueAfterSeconds": int(self._poll)}}],
-                "syncPolicy": {"applicationsSync": "create-update", "preserveResourcesOnDeletion": True},
-                "template": _template(),
-                "templatePatch": TEMPLATE_PATCH,
-            },
-        }
+        for made in self._sets:
+            found = self._store.get(APPLICATION_SET, ARGO, made["metadata"]["name"])
+            if found is None:
+                self._store.create(copy.deepcopy(made))
+            elif found["spec"] != made["spec"]:
+                self._store.update({**found, "spec": copy.deepcopy(made["spec"])})
 
     async def _listen(self, changes: Watcher) -> None:
         """A new value of the annotation asks; one that is still there after an error asks no more.
@@ -165,28 +143,21 @@ class Sets:
         self._store.update(found)
 
     def _application(self, box: Object) -> Object:
+        """What Argo CD makes of a box by the sets' template and ``templatePatch``, which are the same in all of them."""
         spec, name = box["spec"], box["metadata"]["id"]
+        made: Object = copy.deepcopy(self._sets[0]["spec"]["template"])
         values = {key: box[key] for key in _KEYS}
-        automated = {"prune": True, "selfHeal": True, "allowEmpty": spec["state"] == "destroyed"}
-        source: Object = {**CHART_SOURCE, "targetRevision": str(spec["release"])}
-        source["helm"] = {"releaseName": "agent", "valuesObject": {**values, "cell": self._values}}
-        return {
-            "apiVersion": APPLICATION.api_version,
-            "kind": "Application",
-            "metadata": {
-                "name": name,
-                "namespace": ARGO,
-                "labels": {"openclaw.cloud/state": spec["state"]},
-                "annotations": {"openclaw.cloud/rev": str(int(spec["rev"]))},
-            },
-            "spec": {
-                "project": "boxes",
-                "revisionHistoryLimit": 2,
-                "source": source,
-                "destination": {"server": "https://kubernetes.default.svc", "namespace": f"box-{name}"},
-                "syncPolicy": {"automated": automated, **SYNC_POLICY},
-            },
+        made["metadata"] = {
+            "name": name,
+            "namespace": ARGO,
+            "labels": {"openclaw.cloud/state": spec["state"]},
+            "annotations": {"openclaw.cloud/rev": str(int(spec["rev"]))},
         }
+        made["spec"]["source"]["targetRevision"] = str(spec["release"])
+        made["spec"]["source"]["helm"] = {"releaseName": "agent", "valuesObject": {**values, "cell": self._values}}
+        made["spec"]["destination"]["namespace"] = f"box-{name}"
+        made["spec"]["syncPolicy"]["automated"]["allowEmpty"] = spec["state"] == "destroyed"
+        return {"apiVersion": APPLICATION.api_version, "kind": "Application", **made}
 
 
 class _Yaml11(yaml.SafeLoader):
@@ -220,21 +191,3 @@ def _parse(path: str, content: bytes) -> Any:
     if missing or not usable:
         raise Invalid("box_file_invalid", path=path, missing=",".join(missing))
     return box
-
-
-def _template() -> Object:
-    source: Object = {**CHART_SOURCE, "targetRevision": "{{ .spec.release }}"}
-    return {
-        "metadata": {
-            "name": "{{ .metadata.id }}",
-            "labels": {"openclaw.cloud/state": "{{ .spec.state }}"},
-            "annotations": {"openclaw.cloud/rev": "{{ .spec.rev | int64 }}"},
-        },
-        "spec": {
-            "project": "boxes",
-            "revisionHistoryLimit": 2,
-            "source": source,
-            "destination": {"server": "https://kubernetes.default.svc", "namespace": "box-{{ .metadata.id }}"},
-            "syncPolicy": {"automated": {"prune": True, "selfHeal": True}, **SYNC_POLICY},
-        },
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from controller.sandbox.cluster import definitions, resources
@@ -12,19 +13,24 @@ from controller.sandbox.cluster.store import Store, now
 NODE_NAME = "sandbox"
 
 
-def place(store: Store) -> None:
-    """Everything is there; what is there already is left as it is, but for the node's status."""
+def place(store: Store, own: Sequence[Object]) -> None:
+    """Everything is there, and with it ``own``, the cell's project and secret store as its chart has them now.
+
+    What else is there already is left as it is, but for the node's status.
+    """
     for name in ("default", "kube-system", "argocd"):
         _ensure(store, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     for definition in definitions.built_in():
         _ensure(store, definition)
-    for name in ("default", "boxes"):
-        meta = {"name": name, "namespace": "argocd"}
-        spec = {"sourceRepos": ["*"], "destinations": [{"server": "*", "namespace": "*"}]}
-        _ensure(store, {"apiVersion": APP_PROJECT.api_version, "kind": "AppProject", "metadata": meta, "spec": spec})
+    meta = {"name": "default", "namespace": "argocd"}
+    spec = {"sourceRepos": ["*"], "destinations": [{"server": "*", "namespace": "*"}]}
+    _ensure(store, {"apiVersion": APP_PROJECT.api_version, "kind": "AppProject", "metadata": meta, "spec": spec})
+    for obj in own:
+        _ensure(store, obj)
+        found = store.get(resources.of(obj), obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        if found is not None and found["spec"] != obj["spec"]:
+            store.update({**found, "spec": obj["spec"]})
     ready = {"type": "Ready", "status": "True", "reason": "Valid", "message": "store validated"}
-    secrets = {"apiVersion": SECRET_STORE.api_version, "kind": "ClusterSecretStore", "metadata": {"name": "platform"}}
-    _ensure(store, {**secrets, "spec": {"provider": {"webhook": {}}}})
     store.update_status(SECRET_STORE, None, "platform", {"conditions": [ready], "capabilities": "ReadOnly"})
     _ensure(store, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE_NAME}, "spec": {}})
     store.update_status(NODE, None, NODE_NAME, _node_status())

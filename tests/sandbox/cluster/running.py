@@ -25,6 +25,10 @@ from tests.gitops import remotes
 T = TypeVar("T")
 HERE = Path(__file__).parent
 CELL = "test"
+CELL_VALUES = {
+    "name": CELL, "image": "sandbox.test/box@sha256:" + "0" * 64, "exec": "off", "api_url": "http://api.test",
+    "proxy_url": "http://proxy.test", "telegram_api_url": "http://telegram.test",
+}  # fmt: skip
 PORT_ANNOTATION = "sandbox.openclaw.cloud/gateway-port"
 REFRESH = "argocd.argoproj.io/application-set-refresh"
 ARGO = ("argoproj.io", "v1alpha1", "argocd")
@@ -80,7 +84,7 @@ class Cluster:
         image.mkdir(parents=True)
         shutil.copyfile(HERE / "agent.py", image / "agent")
         (image / "agent").chmod(0o755)
-        (folder / "values.json").write_text(json.dumps({"name": CELL}))
+        (folder / "values.json").write_text(json.dumps(CELL_VALUES))
         given = {
             "port": free_port(), "data": self.data, "git": self.remote, "chart": HERE / "chart", "cell": CELL,
             "cell-values": folder / "values.json", "secrets-url": self.secrets.url, "secrets-token": "cell-secret",

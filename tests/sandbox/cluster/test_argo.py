@@ -11,7 +11,7 @@ import pytest
 
 from controller.core import ids
 from controller.gitops import manifests
-from controller.sandbox.cluster import differences
+from controller.sandbox.cluster import cell_chart, differences
 from controller.sandbox.cluster.argo_sets import ARGO, Sets
 from controller.sandbox.cluster.argo_sync import EMPTY, Sync
 from controller.sandbox.cluster.checkout import Checkout
@@ -20,7 +20,7 @@ from controller.sandbox.cluster.resources import APPLICATION, APPLICATION_SET, C
 from controller.sandbox.cluster.store import Store
 from tests.gitops import remotes
 from tests.sandbox.cluster import objects
-from tests.sandbox.cluster.running import CELL, HERE, box
+from tests.sandbox.cluster.running import CELL, CELL_VALUES, HERE, box
 from tests.sandbox.cluster.waiting import until
 
 
@@ -30,7 +30,9 @@ class Argo:
     def __init__(self, folder: Path) -> None:
         self.remote, self.store = remotes.create(folder / "git"), Store(folder / "objects.sqlite")
         checkout = Checkout(str(self.remote), folder / "clone.git")
-        self.sets = Sets(self.store, checkout, CELL, {"name": CELL}, poll_seconds=0.2)
+        made = cell_chart.objects(cell_chart.values(CELL_VALUES, str(self.remote), "http://secrets.test", 0.2))
+        sets = [one for one in made if one["kind"] == "ApplicationSet"]
+        self.sets = Sets(self.store, checkout, CELL_VALUES, sets, poll_seconds=0.2)
         self.sync = Sync(self.store, Chart(HERE / "chart"), first_retry_seconds=0.02)
 
     def commit(self, box_id: str, content: bytes) -> None:
@@ -72,7 +74,7 @@ async def test_polling_alone_finds_a_commit(argo: Argo) -> None:
     argo.commit(box_id := ids.new(), box(box_id))
     await argo.synced(box_id)
     assert argo.application(box_id)["metadata"]["annotations"] == {"openclaw.cloud/rev": "1"}
-    assert argo.application(box_id)["spec"]["source"]["helm"]["valuesObject"]["cell"] == {"name": CELL}
+    assert argo.application(box_id)["spec"]["source"]["helm"]["valuesObject"]["cell"] == CELL_VALUES
 
 
 @pytest.mark.parametrize(
