@@ -49,7 +49,7 @@ def generate(application_set: Object, box: Object, folder: Path) -> Object:
     merged over the result. The engine is Go's with Sprig, but prints nothing for a missing key where Argo CD fails.
     """
     texts: list[str] = [application_set["spec"]["templatePatch"]]
-    template = _replaced(application_set["spec"]["template"], lambda text: texts.append(text) or len(texts) - 1)
+    template = _replaced(application_set["spec"]["template"], lambda text: _noted(texts, text))
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text("apiVersion: v2\nname: set\nversion: 1.0.0\n")
     for number, text in enumerate(texts):
@@ -71,6 +71,11 @@ def merged(base: Object, patch: Object) -> Object:
 
 class _Number(int):
     """Which template stands here."""
+
+
+def _noted(texts: list[str], text: str) -> int:
+    texts.append(text)
+    return len(texts) - 1
 
 
 def _replaced(node: Any, change: Any) -> Any:

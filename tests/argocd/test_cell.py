@@ -24,8 +24,9 @@ from tests.charts import boxes
 
 SCHEMAS = json.loads((Path(__file__).parent / "crds.schema.json").read_text())
 DIFFER = {
-    "cell.api_url", "cell.exec", "cell.image", "cell.name", "cell.proxy_url", "cell.runtime_class", "cell.storage_class",
-    "cell.telegram_api_url", "charts.url", "git.url", "poll_seconds", "registry", "secrets.ca", "secrets.url",
+    "cell.api_url", "cell.exec", "cell.image", "cell.name", "cell.proxy_url", "cell.runtime_class",
+    "cell.storage_class", "cell.telegram_api_url", "charts.url", "git.url", "poll_seconds", "registry",
+    "secrets.ca", "secrets.url",
 }  # fmt: skip
 
 

@@ -143,7 +143,7 @@ class Sets:
         self._store.update(found)
 
     def _application(self, box: Object) -> Object:
-        """What Argo CD makes of a box by the sets' template and ``templatePatch``, which are the same in all of them."""
+        """What Argo CD makes of a box by template and ``templatePatch``, which are the same in all sets."""
         spec, name = box["spec"], box["metadata"]["id"]
         made: Object = copy.deepcopy(self._sets[0]["spec"]["template"])
         values = {key: box[key] for key in _KEYS}
