@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -193,7 +194,8 @@ class Histories(RuleBasedStateMachine):
                 return await work(session)
 
         with clock.frozen(self.now):
-            return self.run.run(inside())
+            # by itself a runner keeps the context of its first call, and with it the first frozen time
+            return self.run.run(inside(), context=contextvars.copy_context())
 
     async def _buy(self, session: AsyncSession) -> None:
         draft = await factories.draft(session, self.mint)
