@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import helm_python
-import yaml
-
-from controller.core.errors import Permanent, foreign
+from controller.sandbox.cluster import render
 from controller.sandbox.cluster.resources import APP_PROJECT, APPLICATION_SET, SECRET_STORE, Object
 
 FOLDER = Path(__file__).resolve().parents[3] / "argocd/cell"
 CHARTS_URL = "https://charts.openclaw.cloud"
 _SERVED = {kind.kind for kind in (APPLICATION_SET, APP_PROJECT, SECRET_STORE)}
-
-
-class CellChartError(Permanent):
-    """Raised when ``argocd/cell`` does not render with the sandbox's values."""
 
 
 def values(cell: Object, git: str, secrets_url: str, poll_seconds: float) -> Object:
@@ -34,12 +27,6 @@ def values(cell: Object, git: str, secrets_url: str, poll_seconds: float) -> Obj
 def objects(given: Object, folder: Path = FOLDER) -> list[Object]:
     """The chart's objects of the kinds that the stand-in serves; its admission rules are ``admission.py`` here.
 
-    Raises CellChartError.
+    Raises RenderError.
     """
-    try:
-        with helm_python.Chart.load(str(folder)) as chart:
-            files = chart.render(given, name="cell", namespace="argocd")
-    except helm_python.HelmError as exc:
-        raise CellChartError("cell_chart_does_not_render", reason=foreign(exc)) from exc
-    found = (obj for text in files.values() for obj in yaml.safe_load_all(text) if obj)
-    return [obj for obj in found if obj["kind"] in _SERVED]
+    return [obj for obj in render.once(folder, given, name="cell", namespace="argocd") if obj["kind"] in _SERVED]

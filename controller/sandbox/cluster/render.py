@@ -52,6 +52,19 @@ class Chart:
             raise RenderError("chart_renders_no_objects", reason=foreign(exc)) from exc
 
 
+def once(folder: Path, values: Object, *, name: str, namespace: str) -> list[Object]:
+    """The objects of the chart in ``folder`` with these values.
+
+    Raises RenderError.
+    """
+    try:
+        with helm_python.Chart.load(str(folder)) as chart:
+            files = chart.render(values, name=name, namespace=namespace)
+    except helm_python.HelmError as exc:
+        raise RenderError("chart_does_not_render", reason=foreign(exc)) from exc
+    return [obj for text in files.values() for obj in yaml.safe_load_all(text) if obj]
+
+
 def _tracked(name: str, space: str, obj: Object) -> Object:
     kind, meta = resources.of(obj), obj["metadata"]
     if kind.namespaced:
