@@ -9,6 +9,7 @@ import pytest
 
 from controller.sandbox.cluster.checkout import Checkout, GitAway
 from tests.gitops import remotes
+from tests.sandbox.cluster.waiting import until
 
 LOCKS = ("refs/heads/main.lock", "packed-refs.lock", "HEAD.lock", "config.lock", "shallow.lock")
 
@@ -52,7 +53,7 @@ async def test_a_git_that_hangs_is_ended_with_its_children(tmp_path: Path, remot
     remotes.git(tmp_path / "clone.git", "config", "remote.origin.uploadpack", f"echo $$ > {note}; exec sleep 600 #")
     with pytest.raises(GitAway, match="git_timed_out"):
         await Checkout(str(remote), tmp_path / "clone.git", timeout_seconds=1).fetch()
-    assert gone(int(note.read_text()))
+    await until(lambda: gone(int(note.read_text())))
 
 
 async def test_a_cancelled_fetch_leaves_no_git(tmp_path: Path, remote: Path) -> None:
@@ -66,7 +67,7 @@ async def test_a_cancelled_fetch_leaves_no_git(tmp_path: Path, remote: Path) -> 
             await asyncio.sleep(0.01)
     fetching.cancel()
     await asyncio.gather(fetching, return_exceptions=True)
-    assert gone(int(note.read_text()))
+    await until(lambda: gone(int(note.read_text())))
 
 
 async def test_a_missing_remote_is_temporary(tmp_path: Path) -> None:
