@@ -21,7 +21,11 @@ from controller.gitops.repository import GitSettings, Repository
 from controller.workers import provisioning
 from tests.gitops import remotes
 from tests.proxy.conftest import bought
+from tests.proxy.waiting import until
 from tests.workers.test_provisioning import KUBECONFIG
+
+LOCKS = """FROM pg_locks WHERE locktype = 'advisory'
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 @pytest.fixture
@@ -85,9 +89,14 @@ async def test_what_an_overtaker_pushed_and_did_not_record_is_found(
         Slow(GitSettings(git_remote=str(remote), git_clone_dir=remote.parent / "a")),
     )
 
+    async def unlocked() -> bool:  # a backend lets go only as it ends
+        async with database.transaction() as session:
+            return bool(await session.scalar(text(f"SELECT count(*) = 0 {LOCKS}")))
+
     async def overtake() -> None:
         async with database.transaction() as session:  # the slow one loses its lock
-            await session.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+            await session.execute(text(f"SELECT pg_terminate_backend(pid) {LOCKS}"))
+        await until(unlocked)
         with pytest.raises(Died):
             await provisioning.write_commits(database, clone(Dying, remote, "b"), cluster)
 
