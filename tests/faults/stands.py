@@ -32,7 +32,7 @@ from controller.domain.measured import STREAM, Measured
 from controller.domain.plans import PLANS
 from controller.sandbox import accounts
 from controller.sandbox.postgres import Postgres
-from controller.sandbox.processes import Command, StartError, free_port, python
+from controller.sandbox.processes import Command, StartError, free_port, python, tail
 from controller.sandbox.valkey import Valkey
 from tests.faults.cells import Cell
 from tests.faults.children import Child
@@ -129,6 +129,19 @@ class Stand:
     def leftovers(self) -> list[Any]:
         """What is open, for a message."""
         return self.sql("SELECT id, verb, rev, state, attempts, error FROM operator_jobs WHERE state <> 'done'")
+
+    def last_words(self) -> list[tuple[str, str]]:
+        """Titled texts for a report: the end of each process's log, and the deliveries that wait."""
+        said = [(f"{name}, the last lines", tail(child.command.log, 25)) for name, child in self.children.items()]
+        try:
+            url = f"{self.stripe_url}/_control/deliveries"
+            waiting = httpx.get(url, params={"status": "waiting"}, timeout=10).json()["deliveries"]
+        except httpx.HTTPError as exc:
+            return [*said, ("Stripe does not answer", repr(exc))]
+        return [
+            *said,
+            ("Stripe still has to deliver", "\n".join(str(row | {"now": time.time()}) for row in waiting[:5])),
+        ]
 
     def sql(self, query: str, *arguments: object) -> list[Any]:
         """Rows, straight from Postgres."""

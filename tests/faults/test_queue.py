@@ -20,8 +20,10 @@ PLANS = (PlanName.STARTER, PlanName.TEAM)
 @contextmanager
 def killed(stand: Stand) -> Iterator[None]:
     stand.kill_queue()
-    yield
-    stand.start_queue()
+    try:
+        yield
+    finally:
+        stand.start_queue()
 
 
 @contextmanager
@@ -34,8 +36,10 @@ def flushed(stand: Stand) -> Iterator[None]:
 @contextmanager
 def hanging(stand: Stand) -> Iterator[None]:
     stand.signal_queue(signal.SIGSTOP)
-    yield
-    stand.signal_queue(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        stand.signal_queue(signal.SIGCONT)
 
 
 @contextmanager
@@ -48,15 +52,19 @@ def pausing_clients(stand: Stand) -> Iterator[None]:
 @contextmanager
 def a_replica_of_nowhere(stand: Stand) -> Iterator[None]:
     stand.redis().replicaof("127.0.0.1", "1")
-    yield
-    stand.redis().replicaof("NO", "ONE")
+    try:
+        yield
+    finally:
+        stand.redis().replicaof("NO", "ONE")
 
 
 @contextmanager
 def missing_its_replicas(stand: Stand) -> Iterator[None]:
     stand.redis().config_set("min-replicas-to-write", 1)
-    yield
-    stand.redis().config_set("min-replicas-to-write", 0)
+    try:
+        yield
+    finally:
+        stand.redis().config_set("min-replicas-to-write", 0)
 
 
 FAULTS = (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -14,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from controller.core import log as logs
+from controller.sandbox.beside import beside
 from controller.sandbox.documents import Documents
 from controller.sandbox.stripe import control, pages, portal_pages, requests, webhooks
 from controller.sandbox.stripe.faults import Fault
@@ -31,14 +31,10 @@ def create_app(folder: Path) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         sender = app.state.sender = webhooks.Sender(ledger)
-        sending = asyncio.create_task(sender.run())
-        sending.add_done_callback(_report_death)
         try:
-            yield
+            async with beside(sender.run(), "the sender of events"):
+                yield
         finally:
-            sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await sending
             documents.close()
 
     routes = [
@@ -51,11 +47,6 @@ def create_app(folder: Path) -> Starlette:
     app.state.ledger = ledger
     app.state.in_progress = set[str]()
     return app
-
-
-def _report_death(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (exc := task.exception()):
-        log.error("stripe.sender_died", exc_info=exc)
 
 
 async def _refuse(request: Request, exc: Exception) -> Response:

@@ -83,10 +83,12 @@ def due(ledger: Ledger) -> tuple[list[Document], float | None]:
         return [], None
     waiting = [row for row in _waiting(ledger).values() if row["type"] not in travel.held_types]
     at = clock.now().timestamp()
-    ready = [row for row in waiting if row["at"] <= at]
+    # What is due later than any pause allows was planned before the machine's clock was set back.
+    horizon = at + max(travel.longest_retry_seconds, travel.delay_ms_at_most / 1000)
+    ready = [row for row in waiting if row["at"] <= at or row["at"] > horizon]
     if travel.shuffle:
         ready.sort(key=lambda row: row["rank"])
-    later = [row["at"] - at for row in waiting if row["at"] > at]
+    later = [row["at"] - at for row in waiting if at < row["at"] <= horizon]
     return ready, min(later, default=None)
 
 

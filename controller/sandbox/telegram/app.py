@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from controller.core import log as logs
+from controller.sandbox.beside import beside
 from controller.sandbox.documents import Document, Documents
 from controller.sandbox.telegram import control, files, methods, origins, pages, params, steering, updates
 from controller.sandbox.telegram.bots import Town
@@ -34,14 +34,10 @@ def create_app(folder: Path) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         for bot in town.bots():
             updates.arm(town, bot)
-        pushing = asyncio.create_task(Pusher(town, _caller(town)).run())
-        pushing.add_done_callback(_report_death)
         try:
-            yield
+            async with beside(Pusher(town, _caller(town)).run(), "the pusher of updates"):
+                yield
         finally:
-            pushing.cancel()
-            with suppress(asyncio.CancelledError):
-                await pushing
             documents.close()
 
     routes = [
@@ -62,11 +58,6 @@ def _caller(town: Town) -> Any:
         return methods.call(town, bot, name, given)
 
     return call
-
-
-def _report_death(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (exc := task.exception()):
-        log.error("telegram.pusher_died", exc_info=exc)
 
 
 async def _serve(request: Request) -> Response:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import stripe
 
+from controller.core import clock
+from controller.sandbox.documents import Documents
+from controller.sandbox.stripe import deliveries
+from controller.sandbox.stripe.ledger import Ledger
 from tests.sandbox.stripe.account import Account
 from tests.sandbox.stripe.conftest import account_in
 from tests.sandbox.stripe.receiver import Receiver
@@ -58,6 +63,19 @@ def test_a_refused_delivery_comes_again_with_growing_pauses(account: Account, re
     first, second, third = (attempt["at"] for attempt in row["attempts"])
     assert second - first >= 0.5
     assert third - second >= 1.0
+
+
+def test_a_clock_that_is_set_back_holds_no_delivery_up(tmp_path: Path) -> None:
+    documents = Documents(tmp_path)
+    ledger = Ledger(documents)
+    ledger.save(
+        {"object": "webhook_endpoint", "id": "we_1", "url": "http://x", "status": "enabled", "enabled_events": ["*"]}
+    )
+    with clock.frozen(clock.now() + timedelta(days=1)):
+        deliveries.schedule(ledger, {"id": "evt_1", "object": "event", "type": "product.created"})
+    ready, _ = deliveries.due(ledger)
+    documents.close()
+    assert [row["event"] for row in ready] == ["evt_1"]
 
 
 def test_a_receiver_that_is_away_gets_everything_after_a_restart(tmp_path: Path, receiver: Receiver) -> None:
