@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,6 +34,7 @@ class Box(Base):
     """One box. The spec columns are the desired state as of ``rev``; the rest is observed."""
 
     __tablename__ = "boxes"
+    __table_args__ = (Index("ix_boxes_condemned", "condemned_at", postgresql_where="state = 'condemned'"),)
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ids.new)
     customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"), index=True)

@@ -73,7 +73,7 @@ class Subscription(Base):
     stripe_id: Mapped[str | None] = mapped_column(unique=True)
     customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"), index=True)
     box_id: Mapped[str | None] = mapped_column(ForeignKey("boxes.id"), unique=True)
-    draft_id: Mapped[str | None] = mapped_column(ForeignKey("drafts.id"))
+    draft_id: Mapped[str | None] = mapped_column(ForeignKey("drafts.id"), index=True)
     status: Mapped[str]
     plan: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)

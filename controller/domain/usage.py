@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, select, text
+from sqlalchemy import BigInteger, ForeignKey, Index, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -21,9 +21,10 @@ class UsageEvent(Base):
     """One response. ``estimated`` when the provider did not say and we counted what was delivered."""
 
     __tablename__ = "usage_events"
+    __table_args__ = (Index("ix_usage_events_box_id_at", "box_id", "at"),)
 
     request_id: Mapped[str] = mapped_column(primary_key=True)
-    box_id: Mapped[str] = mapped_column(ForeignKey("boxes.id"), index=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("boxes.id"))
     model: Mapped[str]
     input_tokens: Mapped[int] = mapped_column(BigInteger)
     output_tokens: Mapped[int] = mapped_column(BigInteger)
