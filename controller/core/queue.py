@@ -107,5 +107,5 @@ class Doorbell:
         try:
             self._broker.declare_queue(bell.queue)
             self._broker.enqueue(message, delay=milliseconds if milliseconds > 0 else None)
-        except (redis.RedisError, dramatiq.errors.ConnectionError) as exc:
+        except (redis.RedisError, dramatiq.errors.BrokerConnectionError) as exc:
             log.warning("queue.ring_lost", queue=bell.queue, actor=bell.actor, reason=foreign(exc))
