@@ -14,11 +14,16 @@ from typing import Any, TypeVar
 import stripe
 from pydantic import SecretStr
 
-from controller.core import clock
+from controller.core import clock, metrics
+from controller.core import log as logs
 from controller.core.errors import Invalid, NotFound, Permanent, Temporary, foreign
 from controller.core.settings import Group
 from controller.domain.plans import Currency, Plan, PlanName, price_key
 from controller.domain.subscriptions import Facts
+
+log = logs.get(__name__)
+
+KEY_REFUSED = metrics.counter("stripe_key_refused", "Requests that Stripe refused for our key")
 
 SIGNATURE_TOLERANCE = timedelta(seconds=300)
 TIMEOUT_SECONDS = 10
@@ -232,6 +237,11 @@ async def _asked(call: Awaitable[T]) -> T:
         if exc.http_status == 404:
             raise NotFound("stripe_unknown", reason=foreign(exc)) from exc
         raise Permanent("stripe_refused", reason=foreign(exc)) from exc
+    except (stripe.AuthenticationError, stripe.PermissionError) as exc:
+        # A wrong key is our deployment's fault and not the event's: it waits until the key is right.
+        KEY_REFUSED.inc()
+        log.error("stripe.key_refused", status=exc.http_status)
+        raise Temporary("stripe_key_refused", retry_after=timedelta(minutes=1), reason=foreign(exc)) from exc
     except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as exc:
         raise Temporary("stripe_away", retry_after=timedelta(seconds=5), reason=foreign(exc)) from exc
     except stripe.StripeError as exc:

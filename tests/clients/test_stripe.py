@@ -176,8 +176,8 @@ async def test_a_stripe_that_does_not_answer_is_temporary() -> None:
     ("status", "kind", "expected"),
     [
         (500, "api_error", Temporary), (503, "api_error", Temporary), (429, "rate_limit_error", Temporary),
-        (400, "invalid_request_error", Permanent), (401, "invalid_request_error", Permanent),
-        (403, "invalid_request_error", Permanent), (404, "invalid_request_error", NotFound),
+        (400, "invalid_request_error", Permanent), (401, "invalid_request_error", Temporary),
+        (403, "invalid_request_error", Temporary), (404, "invalid_request_error", NotFound),
         (409, "idempotency_error", Temporary),
     ],
 )  # fmt: skip
