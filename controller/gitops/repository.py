@@ -31,6 +31,8 @@ MAIN = "refs/heads/main"
 _SCRATCH = "refs/writer/next"
 _REJECTED = ("non-fast-forward", "fetch first", "cannot lock ref", "stale info", "failed to update ref")
 _REFUSED = ("hook declined", "protected branch", "pre-receive")
+# what GitHub and GitLab say when nobody of our rights may push, whatever the commits hold
+_CLOSED = ("protected branch update failed", "not allowed to push code")
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -66,6 +68,10 @@ class PushRejected(Temporary):
 
 class PushRefused(Permanent):
     """Raised when a hook or a rule of the remote says no."""
+
+
+class BranchClosed(RemoteAway):
+    """Raised when the remote takes no push of ours at all, as to a protected branch: no job is to blame, all wait."""
 
 
 class NotAPlainFile(Permanent):
@@ -150,7 +156,8 @@ class Repository:
     def push(self, sha: str) -> None:
         """Make ``sha`` the remote's ``main`` if that is a fast-forward.
 
-        Raises PushRejected when ``main`` moved, PushRefused when a hook said no, RemoteAway otherwise: then look.
+        Raises PushRejected when ``main`` moved, PushRefused when a hook said no to what is pushed, BranchClosed when it
+        takes nothing from us, RemoteAway otherwise: then look.
         """
         self._git("push", "--quiet", "--porcelain", "origin", f"{sha}:{MAIN}")
 
@@ -281,6 +288,8 @@ def batched(out: bytes) -> Iterator[bytes]:
 
 def _classified(verb: str, text: str) -> Temporary | Permanent:
     reason = foreign(" ".join(text.split()))
+    if verb == "push" and any(sign in text.lower() for sign in _CLOSED):
+        return BranchClosed("git_branch_closed", retry_after=timedelta(seconds=5), reason=reason)
     if verb == "push" and any(sign in text for sign in _REFUSED):
         return PushRefused("git_push_refused", reason=reason)
     if verb == "push" and any(sign in text for sign in _REJECTED):

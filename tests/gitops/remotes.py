@@ -45,3 +45,15 @@ def refuse_pushes_touching(remote: Path, text: str) -> None:
     hook = remote / "hooks" / "pre-receive"
     hook.write_text(f'#!/bin/sh\nread old new ref\ngit log -p $old..$new | grep -q "{text}" && exit 1\nexit 0\n')
     hook.chmod(0o755)
+
+
+def refuse_every_push(remote: Path, sentence: str) -> None:
+    """Install a hook that refuses any push and says ``sentence``."""
+    hook = remote / "hooks" / "pre-receive"
+    hook.write_text(f'#!/bin/sh\necho "{sentence}" >&2\nexit 1\n')
+    hook.chmod(0o755)
+
+
+def accept_pushes(remote: Path) -> None:
+    """Take the hook away again."""
+    (remote / "hooks" / "pre-receive").unlink()

@@ -6,10 +6,12 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 from controller.core.errors import Permanent
 from controller.gitops import commits, manifests
 from controller.gitops.commits import Intent, Outcome
-from controller.gitops.repository import GitSettings, PushRefused, RemoteAway, Repository
+from controller.gitops.repository import BranchClosed, GitSettings, PushRefused, RemoteAway, Repository
 from tests.gitops import remotes
 from tests.gitops.test_commits import follow, job_ids, provision
 
@@ -106,6 +108,23 @@ def test_when_a_hook_refuses_everything_every_job_is_told(repository: Repository
     remotes.refuse_pushes_touching(remote, "Box")
     outcome = commits.write(repository, batch)
     assert (outcome.landed, len(outcome.refused), job_ids(remote)) == ({}, 3, [])
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "error: GH006: Protected branch update failed for refs/heads/main.",
+        "GitLab: You are not allowed to push code to protected branches on this project.",
+        "GitLab: You are not allowed to push code to this project.",
+    ],
+)
+def test_a_branch_that_is_closed_to_us_is_no_jobs_fault(repository: Repository, remote: Path, sentence: str) -> None:
+    batch = [provision(repository.fetch()) for _ in range(3)]
+    remotes.refuse_every_push(remote, sentence)
+    with pytest.raises(BranchClosed):
+        commits.write(repository, batch)
+    remotes.accept_pushes(remote)
+    assert list(commits.write(repository, batch).landed) == job_ids(remote) == [intent.job_id for intent in batch]
 
 
 def test_a_box_whose_file_is_a_link_blocks_no_other(repository: Repository, remote: Path) -> None:
