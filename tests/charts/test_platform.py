@@ -1,0 +1,80 @@
+"""``charts/platform`` rendered: no process of ours lacks what it needs or is told what is not its own."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+import yaml
+
+from controller.cli import app
+
+CHART = Path(__file__).resolve().parents[2] / "charts/platform"
+NOT_SERVED = {"up", "demo", "migrate"}
+PROCESSES = sorted(
+    str(one.callback.__name__)
+    for one in app.registered_commands
+    if one.callback and one.callback.__name__ not in NOT_SERVED
+)
+IN_CLUSTER = {"writer", "watcher"}
+Object = dict[str, Any]
+
+
+@functools.cache
+def rendered() -> list[Object]:
+    given = yaml.safe_load((CHART / "values.yaml").read_text())
+    with helm_python.Chart.load(CHART) as chart:
+        files = chart.render(given, name="platform", namespace="openclaw-cloud")
+    return [found for text in files.values() for found in yaml.safe_load_all(text) if found]
+
+
+def of(kind: str, process: str) -> Object:
+    name = {"proxy": "token-proxy"}.get(process, process)
+    (found,) = [one for one in rendered() if one["kind"] == kind and one["metadata"]["name"] == name]
+    return found
+
+
+def pod(process: str) -> Object:
+    found: Object = of("Deployment", process)["spec"]["template"]["spec"]
+    return found
+
+
+def test_kubernetes_schemas_accept_every_object() -> None:
+    for item in rendered():
+        kubernetes_validate.validate(item, "1.37", strict=True)
+
+
+def test_there_is_a_deployment_for_just_our_processes() -> None:
+    args = [
+        one["spec"]["template"]["spec"]["containers"][0]["args"] for one in rendered() if one["kind"] == "Deployment"
+    ]
+    assert sorted(args) == [[process] for process in PROCESSES]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_is_probed_and_bounded(process: str) -> None:
+    (container,) = pod(process)["containers"]
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    assert container["resources"].keys() == {"requests", "limits"}
+    assert of("NetworkPolicy", process)["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_only_who_calls_the_cluster_has_a_token_of_an_account_of_its_own(process: str) -> None:
+    assert pod(process)["serviceAccountName"] == of("ServiceAccount", process)["metadata"]["name"]
+    assert pod(process)["automountServiceAccountToken"] is (process in IN_CLUSTER)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_reads_secrets_from_its_own_secret_alone(process: str) -> None:
+    refs = [one["valueFrom"]["secretKeyRef"] for one in pod(process)["containers"][0]["env"] if "valueFrom" in one]
+    assert {ref["name"] for ref in refs} == {f"platform-{process}"}
+
+
+def test_the_writer_never_runs_twice() -> None:
+    spec = of("Deployment", "writer")["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
