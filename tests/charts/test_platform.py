@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from controller.cli import app
+from controller.sandbox.services import Addresses, platform
+from controller.sandbox.state import PORTS, State
 
 CHART = Path(__file__).resolve().parents[2] / "charts/platform"
 NOT_SERVED = {"up", "demo", "migrate"}
@@ -20,6 +22,8 @@ PROCESSES = sorted(
     for one in app.registered_commands
     if one.callback and one.callback.__name__ not in NOT_SERVED
 )
+ONLY_IN_A_SANDBOX = {"KUBECONFIG", "POD_METRICS_INTERVAL", "STRIPE_API_URL", "TELEGRAM_API_URL"}
+READ_BY_NOBODY = {"CACHE_REDIS_URL"}
 IN_CLUSTER = {"writer", "watcher"}
 Object = dict[str, Any]
 
@@ -78,3 +82,16 @@ def test_each_process_reads_secrets_from_its_own_secret_alone(process: str) -> N
 def test_the_writer_never_runs_twice() -> None:
     spec = of("Deployment", "writer")["spec"]
     assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+
+
+def told(process: str, folder: Path) -> set[str]:
+    state = State(ports=dict.fromkeys(PORTS, 1))
+    at = Addresses("dsn", "queue", "cache", "secret", folder, folder, folder, folder)
+    env = {one.name: set(one.env) for one in platform(state, at, folder, folder)}
+    return env[process] - env["cluster"] - ONLY_IN_A_SANDBOX - READ_BY_NOBODY
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_is_told_what_it_is_told_in_the_sandbox(process: str, tmp_path: Path) -> None:
+    names = {one["name"] for one in pod(process)["containers"][0]["env"]}
+    assert {name for name in names if not name.endswith("_HOST")} == told(process, tmp_path)
