@@ -10,6 +10,7 @@ import random
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,6 +29,8 @@ STOP_GRACE = timedelta(seconds=10)
 LOWEST_PORT, DEFAULT_EPHEMERAL_FLOOR = 20_000, 32_768
 PORT_TRIES = 50
 EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+CLAIMS_KEPT = 256
+_CLAIMS: deque[socket.socket] = deque()
 
 
 class StartError(Permanent):
@@ -103,16 +106,39 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, and that the kernel gives to no outgoing connection meanwhile.
+    """A loopback port that nobody listens on, and that neither the kernel nor another sandbox gives away meanwhile.
 
-    Whoever gets it may take seconds to listen, so it comes from below the kernel's range where there is room.
+    Whoever gets it may take seconds to listen, so it comes from below the kernel's range where there is room, and is
+    claimed (``claim_port``) until this process has taken ``CLAIMS_KEPT`` more.
     """
     room = range(LOWEST_PORT, _ephemeral_floor())
     for port in [*random.sample(room, min(PORT_TRIES, len(room))), 0]:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
+            found = int(probe.getsockname()[1])
+            if claim_port(found):
+                return found
     raise StartError("no_free_port", process="any", log="")
+
+
+def claim_port(port: int) -> bool:
+    """Whether ``port`` is ours now: no sandbox on this machine has it, nor did this process claim it before.
+
+    The claim is a name in Linux's abstract socket space: the kernel lets go of it if we are killed. Elsewhere there
+    is no such space, and every port can be had.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0openclaw-cloud/port/{port}")
+    except OSError:
+        name.close()
+        return False
+    _CLAIMS.append(name)
+    while len(_CLAIMS) > CLAIMS_KEPT:
+        _CLAIMS.popleft().close()
+    return True
 
 
 async def listening(port: int) -> bool:

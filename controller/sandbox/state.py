@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from controller.core import crypto
 from controller.core.errors import Permanent
-from controller.sandbox.processes import free_port, listening
+from controller.sandbox.processes import claim_port, free_port, listening
 
 MEASURED = ("worker", "writer", "notices", "sweeper", "watcher", "meter")
 """Our processes without a web server of their own: each shows its metrics on a port."""
@@ -56,6 +56,8 @@ def load(data: Path) -> State:
     """The state in ``data``, made on the first start."""
     file = data / "state.json"
     state = State.model_validate_json(file.read_text()) if file.exists() else State()
+    for port in state.ports.values():
+        claim_port(port)
     for name in PORTS:
         state.ports.setdefault(name, free_port())
     file.touch(mode=0o600)
