@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel
 from sqlalchemy import select
 
 from api.deps import Admin, Given
 from controller.core import ids
 from controller.core.errors import Conflict, NotFound
-from controller.domain import bells, boxes, connections, jobs, lifecycle, mint
+from controller.domain import bells, boxes, connections, inbox, jobs, lifecycle, mint
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
@@ -22,6 +22,8 @@ from controller.domain.subscriptions import Subscription
 
 router = APIRouter(prefix="/admin")
 PAGE = 200
+Word = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,255}$")]
+"""A name that a vendor made, as it stands in an address."""
 
 
 class BoxVerb(StrEnum):
@@ -111,10 +113,20 @@ async def unhandled(given: Given, _: Admin) -> list[dict[str, Any]]:
     query = select(InboxEvent).where(InboxEvent.done_at.is_(None)).order_by(InboxEvent.received_at).limit(PAGE)
     async with given.database.transaction() as session:
         return [
-            {"event_id": one.event_id, "kind": one.kind, "attempts": one.attempts, "error": one.error,
-             "set_aside_at": one.set_aside_at, "received_at": one.received_at}
+            {"source": one.source, "event_id": one.event_id, "kind": one.kind, "attempts": one.attempts,
+             "error": one.error, "set_aside_at": one.set_aside_at, "received_at": one.received_at}
             for one in await session.scalars(query)
         ]  # fmt: skip
+
+
+@router.post("/inbox/{source}/{event_id}/retry", status_code=202)
+async def retry_event(given: Given, _: Admin, source: Word, event_id: Word) -> dict[str, str]:
+    """Handle an event again that was set aside; 409 if it was not."""
+    async with given.database.transaction() as session:
+        await inbox.retry(session, source, event_id)
+    if source == inbox.STRIPE:
+        await given.bell.ring(bells.EVENT, event_id)
+    return {"event_id": event_id}
 
 
 @router.get("/subscriptions")

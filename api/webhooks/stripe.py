@@ -31,7 +31,7 @@ async def receive(request: Request, given: Given, stripe_signature: Annotated[st
     event = given.stripe.verify(body, stripe_signature)
     failpoints.hit("inbox.verified")
     async with given.database.transaction() as session:
-        new = await inbox.put(session, "stripe", event.id, event.kind, event.payload)
+        new = await inbox.put(session, inbox.STRIPE, event.id, event.kind, event.payload)
     failpoints.hit("inbox.stored")
     log.info("inbox.stored", event_id=event.id, kind=event.kind, new=new)
     if new:

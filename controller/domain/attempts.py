@@ -15,9 +15,14 @@ MOST_WHILE_AWAY = 1_000
 """Attempts while a vendor, the remote or a store is away: three days and a half of waiting."""
 
 
-def backoff(attempts: int) -> timedelta:
+def backoff(attempts: int, first: timedelta = FIRST_WAIT, longest: timedelta = LONGEST_WAIT) -> timedelta:
     """The wait after the ``attempts``-th failure: doubling from the first to the longest."""
-    return min(FIRST_WAIT * (1 << min(attempts - 1, 30)), LONGEST_WAIT)
+    return min(first * (1 << min(attempts - 1, 30)), longest)
+
+
+def wait(error: CloudError, backoff: timedelta) -> timedelta:
+    """How long to wait after ``error``: the back-off, or longer where the other side asked for it."""
+    return max(backoff, error.retry_after) if isinstance(error, Temporary) else backoff
 
 
 def used_up(error: CloudError, attempts: int) -> bool:

@@ -12,8 +12,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.core import clock
 from controller.core.db import Base
-from controller.core.errors import CloudError
+from controller.core.errors import CloudError, Conflict, NotFound
 from controller.domain import attempts
+
+STRIPE = "stripe"
+"""The source whose events the billing worker handles."""
 
 
 class InboxEvent(Base):
@@ -93,7 +96,22 @@ def failed(event: InboxEvent, error: CloudError) -> None:
     if attempts.used_up(error, event.attempts):
         event.set_aside_at = clock.now()
     else:
-        event.next_attempt_at = clock.now() + attempts.backoff(event.attempts)
+        event.next_attempt_at = clock.now() + attempts.wait(error, attempts.backoff(event.attempts))
+
+
+async def retry(session: AsyncSession, source: str, event_id: str) -> None:
+    """An event that was set aside waits again, due now and with a fresh count.
+
+    Raises NotFound, or Conflict if it is handled or was not set aside.
+    """
+    event = await session.get(InboxEvent, (source, event_id), with_for_update=True)
+    if event is None:
+        raise NotFound("event_unknown")
+    if event.done_at is not None or event.set_aside_at is None:
+        raise Conflict("event_not_set_aside")
+    event.set_aside_at = None
+    event.attempts = 0
+    event.next_attempt_at = clock.now()
 
 
 def _storable(value: Any) -> Any:

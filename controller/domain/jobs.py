@@ -162,7 +162,7 @@ def failed(job: Job, error: CloudError) -> None:
     if attempts.used_up(error, job.attempts):
         job.state = JobState.FAILED
     else:
-        job.next_attempt_at = clock.now() + attempts.backoff(job.attempts)
+        job.next_attempt_at = clock.now() + attempts.wait(error, attempts.backoff(job.attempts))
 
 
 def is_stuck(job: Job) -> bool:

@@ -24,7 +24,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.core import clock, ids
 from controller.core.db import Base
-from controller.core.errors import FOREIGN_TEXT_LIMIT, CloudError, OutcomeUnknown, Permanent, Refused, Temporary
+from controller.core.errors import FOREIGN_TEXT_LIMIT, CloudError, OutcomeUnknown, Permanent, Refused
+from controller.domain import attempts
 from controller.domain.boxes import Box
 from controller.domain.letters import Channel, Kind
 
@@ -156,9 +157,8 @@ def failed(notice: Notice, error: CloudError) -> None:
     elif isinstance(error, Permanent) or notice.attempts >= MAX_ATTEMPTS:
         _close(notice, NoticeState.SET_ASIDE)
     else:
-        asked = error.retry_after if isinstance(error, Temporary) else timedelta(0)
         notice.state = NoticeState.WAITING.value
-        notice.next_attempt_at = clock.now() + max(backoff(notice.attempts), asked)
+        notice.next_attempt_at = clock.now() + attempts.wait(error, backoff(notice.attempts))
 
 
 async def recover(session: AsyncSession) -> None:
@@ -178,9 +178,9 @@ async def recover(session: AsyncSession) -> None:
         await session.execute(update(Notice).where(Notice.id.in_(query)).values(**changed))
 
 
-def backoff(attempts: int) -> timedelta:
-    """The wait after the ``attempts``-th failure: 5 s doubling, at most an hour."""
-    return timedelta(seconds=min(5 * 2 ** (attempts - 1), 3600))
+def backoff(failures: int) -> timedelta:
+    """The wait after that many failures: 5 s doubling, at most an hour."""
+    return attempts.backoff(failures, timedelta(seconds=5), timedelta(hours=1))
 
 
 def _readers(box: Box, channel: Channel, occasion: str) -> list[tuple[str, str]]:

@@ -17,7 +17,6 @@ from controller.domain.lifecycle import Mint, Why
 log = logs.get(__name__)
 
 HANDLED = metrics.counter("billing_events", "Attempts to handle an event, by what became of it", "outcome")
-SOURCE = "stripe"
 
 
 async def handle_event(database: Database, asker: Stripe, mint: Mint, bell: Doorbell, event_id: str) -> None:
@@ -40,7 +39,7 @@ async def count_failure(database: Database, event_id: str, error: CloudError) ->
     HANDLED.labels("failed").inc()
     log.warning("billing.event_failed", event_id=event_id, error=str(error))
     async with database.transaction() as session:
-        event = await inbox.take(session, SOURCE, event_id)
+        event = await inbox.take(session, inbox.STRIPE, event_id)
         if event is not None:
             inbox.failed(event, error)
 
@@ -56,7 +55,7 @@ class _Rings:
 async def _converge(database: Database, asker: Stripe, mint: Mint, event_id: str) -> _Rings:
     """One transaction: the lock, the fetch under it, the new state, the job, what to tell, the event done."""
     async with database.transaction() as session:
-        event = await inbox.take(session, SOURCE, event_id)
+        event = await inbox.take(session, inbox.STRIPE, event_id)
         if event is None:
             return _Rings()
         failpoints.hit("billing.taken")
@@ -67,7 +66,7 @@ async def _converge(database: Database, asker: Stripe, mint: Mint, event_id: str
             await db.lock(session, f"subscription:{subscription}")
             facts = await asker.subscription(subscription, session_id=checkout)
             failpoints.hit("billing.fetched")
-            job = await lifecycle.converge(session, mint, facts, Why(SOURCE, event_id))
+            job = await lifecycle.converge(session, mint, facts, Why(inbox.STRIPE, event_id))
             made = _Rings(job.id if job else None, tuple(await reminders.write(session, facts)))
         inbox.done(event)
         log.info("billing.event_handled", event_id=event_id, kind=event.kind, job_id=made.job)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
 from controller.core.db import Database
-from controller.core.errors import CloudError, NotFound, Permanent, Temporary
+from controller.core.errors import CloudError, Conflict, NotFound, Permanent, Temporary
 from controller.domain import boxes, inbox, jobs, lifecycle
 from controller.domain.attempts import MOST, MOST_WHILE_AWAY, backoff
 from controller.domain.inbox import InboxEvent
@@ -71,6 +71,24 @@ async def test_a_failed_event_is_due_again_when_its_wait_is_over(session: AsyncS
         assert await inbox.due(session, "stripe") == []
     with clock.frozen(NOON + timedelta(seconds=1)):
         assert await inbox.due(session, "stripe") == ["evt_1"]
+
+
+async def test_a_failed_event_waits_as_long_as_the_other_side_asked(session: AsyncSession) -> None:
+    with clock.frozen(NOON):
+        await inbox.put(session, "stripe", "evt_1", "x", {})
+        event = await session.get_one(InboxEvent, ("stripe", "evt_1"))
+        inbox.failed(event, Temporary("away", retry_after=timedelta(minutes=1)))
+    assert event.next_attempt_at == NOON + timedelta(minutes=1)
+
+
+async def test_an_event_that_was_set_aside_is_due_at_once_when_it_is_retried(session: AsyncSession) -> None:
+    await inbox.put(session, "stripe", "evt_1", "x", {})
+    with pytest.raises(Conflict):
+        await inbox.retry(session, "stripe", "evt_1")
+    inbox.failed(await session.get_one(InboxEvent, ("stripe", "evt_1")), Permanent("no"))
+    await inbox.retry(session, "stripe", "evt_1")
+    await session.flush()
+    assert await inbox.due(session, "stripe") == ["evt_1"]
 
 
 async def test_an_event_in_other_hands_is_left_alone(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,6 +140,20 @@ async def test_an_event_that_cannot_be_handled_waits_and_blocks_no_other(shop: S
     await shop.deliver([poison, *shop.events()])
     boxes, _, left, provisions = await shop.state()
     assert (len(boxes), left, provisions) == (1, ["evt_poison"], 1)
+
+
+async def test_an_event_waits_while_stripe_refuses_our_key(shop: Shop, stripe_url: str) -> None:
+    settings = StripeSettings(
+        stripe_api_key=SecretStr("rk_live_mistaken"), stripe_api_url=stripe_url,
+        stripe_webhook_secret=SecretStr("whsec_x"),
+    )  # fmt: skip
+    await shop.buy()
+    await dataclasses.replace(shop, stripe=Stripe(settings)).deliver(shop.events())
+    async with shop.database.transaction() as session:
+        rows = list(await session.scalars(select(InboxEvent).where(InboxEvent.done_at.is_(None))))
+    assert {(row.set_aside_at, (row.error or "").split(" ")[0]) for row in rows} == {(None, "stripe_key_refused")}
+    await shop.deliver(shop.events())
+    assert (await shop.state())[2:] == ([], 1)
 
 
 async def test_an_event_that_crashes_its_handler_is_counted_and_waits(shop: Shop) -> None:

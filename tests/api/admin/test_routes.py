@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from controller.core import ids
 from controller.core.errors import Permanent
-from controller.domain import jobs
+from controller.domain import inbox, jobs
 from controller.domain.customers import Customer
+from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job
 from tests import factories
 from tests.api.house import House, code
@@ -54,7 +55,8 @@ async def test_a_condemned_box_takes_no_other_verb(house: House, verb: str) -> N
 @pytest.mark.parametrize(
     ("path", "status"),
     [("boxes/x/suspend", 422), (f"boxes/{ids.new()}/suspend", 404), (f"boxes/{ids.new()}/explode", 422),
-     (f"jobs/{ids.new()}/retry", 404), ("jobs/%00/retry", 422)],
+     (f"jobs/{ids.new()}/retry", 404), ("jobs/%00/retry", 422),
+     ("inbox/stripe/evt_1/retry", 404), ("inbox/stripe/%00/retry", 422)],
 )  # fmt: skip
 async def test_what_is_not_there_or_no_id_is_told(idle: House, path: str, status: int) -> None:
     assert (await idle.admin("POST", f"/admin/{path}")).status_code == status
@@ -69,6 +71,17 @@ async def test_only_a_failed_job_can_be_retried(house: House) -> None:
     async with house.database.transaction() as session:
         jobs.failed(await session.get_one(Job, job.id), Permanent("x"))
     assert [(await house.admin("POST", f"/admin/jobs/{job.id}/retry")).status_code for _ in range(2)] == [202, 409]
+
+
+async def test_only_an_event_that_was_set_aside_can_be_retried(house: House) -> None:
+    async with house.database.transaction() as session:
+        await inbox.put(session, "stripe", "evt_1", "x", {})
+    path = "/admin/inbox/stripe/evt_1/retry"
+    refused = await house.admin("POST", path)
+    assert (refused.status_code, code(refused)) == (409, "event_not_set_aside")
+    async with house.database.transaction() as session:
+        inbox.failed(await session.get_one(InboxEvent, ("stripe", "evt_1")), Permanent("x"))
+    assert [(await house.admin("POST", path)).status_code for _ in range(2)] == [202, 409]
 
 
 async def test_a_job_is_listed_by_box_and_by_state(house: House) -> None:
