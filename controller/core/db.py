@@ -140,10 +140,19 @@ def _translated() -> Iterator[None]:
         raise
 
 
+def is_the_datas_fault(exc: DBAPIError) -> bool:
+    """Whether what was to be stored can never be: a value that does not fit, or a broken constraint."""
+    return _code(exc).startswith(("22", "23"))
+
+
 def _retryable(exc: DBAPIError) -> bool:
-    # serialization failure, deadlock, lock not available, and the server's shutdowns (57P0x)
-    code = str(getattr(exc.orig, "sqlstate", None) or getattr(exc.orig, "pgcode", ""))
-    return code in {"40001", "40P01", "55P03"} or code.startswith(("08", "57P", "53"))
+    # serialization failure, deadlock, lock not available, a server that only reads since a fail-over (25006), and the
+    # server's shutdowns (57P0x)
+    return _code(exc) in {"40001", "40P01", "55P03", "25006"} or _code(exc).startswith(("08", "57P", "53"))
+
+
+def _code(exc: DBAPIError) -> str:
+    return str(getattr(exc.orig, "sqlstate", None) or getattr(exc.orig, "pgcode", ""))
 
 
 async def _try_lock(connection: AsyncConnection, name: str) -> bool:

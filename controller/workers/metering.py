@@ -13,10 +13,10 @@ import redis.asyncio as redis
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from controller.core import clock, failpoints, metrics
+from controller.core import clock, db, failpoints, metrics, stops
 from controller.core import log as logs
 from controller.core.db import Database
-from controller.core.errors import CloudError, foreign
+from controller.core.errors import CloudError, Permanent, Temporary, foreign
 from controller.core.settings import QueueSettings
 from controller.domain import usage
 from controller.domain.measured import STREAM, Measured
@@ -34,6 +34,14 @@ ASIDE = "oc:usage:aside"
 BATCH = 100
 _BLOCK_MS = 500
 _Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class Unstorable(Permanent):
+    """Raised when Postgres can never hold one of the entries."""
+
+
+class StoreAway(Temporary):
+    """Raised when Postgres refuses entries for a reason that is not theirs."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ async def run(database: Database, queue: QueueSettings, stop: asyncio.Event, pac
             except (redis.RedisError, OSError, CloudError) as error:
                 FAILURES.inc()
                 log.warning("metering.waits", error=foreign(error))
-                await _wait(stop, pace.pause)
+                await stops.pause(stop, pace.pause)
 
 
 class _Consumer:
@@ -112,7 +120,7 @@ class _Consumer:
             return list(claimed[1])
         fresh = await self._read(">", BATCH, _BLOCK_MS)
         if 0 < len(fresh) < BATCH:
-            await _wait(self._stop, self._pace.gather)
+            await stops.pause(self._stop, self._pace.gather)
             fresh += await self._read(">", BATCH - len(fresh))
         return fresh
 
@@ -131,7 +139,7 @@ class _Consumer:
     async def _store(self, entries: list[_Entry]) -> None:
         try:
             new = await self._insert(entries)
-        except (ValidationError, DBAPIError) as error:
+        except (ValidationError, Unstorable) as error:
             if len(entries) == 1:
                 await self._set_aside(entries[0], type(error).__name__)
                 return
@@ -146,8 +154,14 @@ class _Consumer:
 
     async def _insert(self, entries: list[_Entry]) -> int:
         measured = [Measured.model_validate_json(fields.get(b"usage", b"")) for _, fields in entries]
-        async with self._database.transaction() as session:
-            return await usage.record(session, measured)
+        try:
+            async with self._database.transaction() as session:
+                return await usage.record(session, measured)
+        except DBAPIError as exc:
+            if db.is_the_datas_fault(exc):
+                raise Unstorable("usage_unstorable", reason=foreign(exc.orig)) from exc
+            # A schema that is behind, a server in some trouble of its own: whole batches would be thrown away for it.
+            raise StoreAway("usage_store_away", reason=foreign(exc.orig)) from exc
 
     async def _set_aside(self, entry: _Entry, reason: str) -> None:
         entry_id, fields = entry
@@ -169,11 +183,3 @@ class _Consumer:
 def _written_at(entry_id: bytes) -> float:
     """When Redis took the entry: ids begin with its clock's milliseconds."""
     return int(entry_id.split(b"-")[0]) / 1000
-
-
-async def _wait(stop: asyncio.Event, longest: timedelta) -> None:
-    try:
-        async with asyncio.timeout(longest.total_seconds()):
-            await stop.wait()
-    except TimeoutError:
-        return

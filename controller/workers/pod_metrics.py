@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from controller.clients.kubernetes import Cluster
-from controller.core import clock, metrics
+from controller.core import clock, metrics, stops
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError
@@ -21,18 +22,14 @@ SEEN = metrics.gauge("pod_metrics_last_success_timestamp_seconds", "When the met
 
 async def run(database: Database, cluster: Cluster, settings: PodMetricsSettings, stop: asyncio.Event) -> None:
     """Look every interval until ``stop`` is set; a look that fails leaves a gap and the next one tries again."""
-    interval = settings.pod_metrics_interval.total_seconds()
-    while interval > 0 and not stop.is_set():
+    interval = settings.pod_metrics_interval
+    while interval > timedelta(0) and not stop.is_set():
         try:
             await look(database, cluster, settings)
         except CloudError as error:
             FAILURES.labels(error.code).inc()
             log.warning("pod_metrics.look_failed", error=str(error))
-        try:
-            async with asyncio.timeout(interval):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await stops.pause(stop, interval)
 
 
 async def look(database: Database, cluster: Cluster, settings: PodMetricsSettings) -> int:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pydantic import Field
 from sqlalchemy import Select, select
 
-from controller.core import clock, failpoints, metrics
+from controller.core import clock, failpoints, metrics, stops
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError
@@ -47,11 +47,7 @@ async def run(
             health.blind()
             FAILURES.labels(error.code).inc()
             log.warning("sweeper.failed", error=str(error))
-        try:
-            async with asyncio.timeout(settings.sweep_interval.total_seconds()):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await stops.pause(stop, settings.sweep_interval)
 
 
 async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, late: timedelta = LAGGING) -> None:
@@ -61,7 +57,7 @@ async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, lat
         await subscriptions.renew_complimentary(session)
     failpoints.hit("sweeper.retention_ended")
     async with database.transaction() as session:
-        events = await inbox.due(session, "stripe")
+        events = await inbox.due(session, inbox.STRIPE)
         queued = await session.scalar(select(_queued().exists()))
         lagging = list(await session.scalars(_lagging(late)))
         await notices.recover(session)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from controller.core import clock, failpoints, ids, metrics
 from controller.core.db import Database
@@ -135,6 +135,22 @@ async def test_a_poisoned_entry_goes_aside_and_blocks_nobody(
     assert (await sums(database), await stream.xlen(ASIDE)) == ((4, 40), 1)
 
 
+async def test_while_the_schema_is_behind_entries_wait_in_the_stream(
+    database: Database, queue: QueueSettings, stream: redis.Redis, box_id: str
+) -> None:
+    await put(stream, box_id, 3)
+    before = metrics.REGISTRY.get_sample_value("meter_failures_total") or 0
+    async with database.transaction() as session:
+        await session.execute(text("ALTER TABLE usage_events RENAME TO usage_events_later"))
+    async with metered(database, queue):
+        await until(lambda: _failed_turns(before + 2))
+        assert (await stream.xlen(STREAM), await stream.xlen(ASIDE)) == (3, 0)
+        async with database.transaction() as session:
+            await session.execute(text("ALTER TABLE usage_events_later RENAME TO usage_events"))
+        await drained(stream)
+    assert await sums(database) == (3, 30)
+
+
 async def test_the_group_comes_back_after_redis_forgot_everything(
     database: Database, queue: QueueSettings, stream: redis.Redis, box_id: str
 ) -> None:
@@ -159,6 +175,10 @@ async def test_while_postgres_is_away_the_backlog_and_its_age_are_shown(
 
 async def _shown(name: str, value: float) -> bool:
     return metrics.REGISTRY.get_sample_value(name) == value
+
+
+async def _failed_turns(count: float) -> bool:
+    return (metrics.REGISTRY.get_sample_value("meter_failures_total") or 0) >= count
 
 
 async def _rows(database: Database, count: int) -> bool:
