@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pydantic import Field, SecretStr
+from pydantic import DirectoryPath, Field, SecretStr
 
 from controller.core.settings import Group
 
@@ -18,7 +16,7 @@ class ApiSettings(Group):
     """Where customers reach us, used in links; the Host header is never trusted."""
 
     admin_token: SecretStr = Field(min_length=24)
-    niches_dir: Path
+    niches_dir: DirectoryPath
     """The chart's ``files/niches``: a folder there is a niche that we sell."""
 
 

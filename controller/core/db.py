@@ -73,7 +73,7 @@ class Database:
 
         Raises DatabaseAway when Postgres is out of reach, dies or asks for a retry (40001, 40P01).
         """
-        with _translated():
+        with translated():
             async with self._sessions.begin() as session:
                 await self._follow_clock(session)
                 yield session
@@ -85,7 +85,7 @@ class Database:
         It is bound to a connection of its own, so a process that dies or is cut off lets go of it. Raises
         DatabaseAway as ``transaction`` does; after a block that lost its connection too, for it ran without the lock.
         """
-        with _translated():
+        with translated():
             async with self.engine.connect() as connection:
                 held = await _try_lock(connection, name)
                 try:
@@ -109,6 +109,19 @@ class Database:
             log.warning("clock.corrected", seconds=wrong.total_seconds())
 
 
+@contextmanager
+def translated() -> Iterator[None]:
+    """Inside the block a Postgres that is out of reach, dies or asks for a retry raises DatabaseAway."""
+    try:
+        yield
+    except (OSError, TimeoutError, PoolEmpty) as exc:
+        raise DatabaseAway("database_away", reason=foreign(exc)) from exc
+    except DBAPIError as exc:
+        if isinstance(exc, OperationalError) or exc.connection_invalidated or _retryable(exc):
+            raise DatabaseAway("database_away", reason=foreign(exc.orig)) from exc
+        raise
+
+
 async def lock(session: AsyncSession, name: str, wait: timedelta = timedelta(seconds=20)) -> None:
     """Hold the advisory lock ``name`` until the transaction ends; wait for it at most ``wait``.
 
@@ -126,18 +139,6 @@ def lock_key(name: str) -> int:
 def async_dsn(dsn: str) -> str:
     """A plain ``postgresql://`` address as SQLAlchemy wants it for asyncpg."""
     return dsn.replace("postgresql://", "postgresql+asyncpg://", 1)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, TimeoutError, PoolEmpty) as exc:
-        raise DatabaseAway("database_away", reason=foreign(exc)) from exc
-    except DBAPIError as exc:
-        if isinstance(exc, OperationalError) or exc.connection_invalidated or _retryable(exc):
-            raise DatabaseAway("database_away", reason=foreign(exc.orig)) from exc
-        raise
 
 
 def is_the_datas_fault(exc: DBAPIError) -> bool:

@@ -23,10 +23,14 @@ from controller.sandbox.processes import free_port
 from tests import factories
 from tests.api.house import ADMIN_TOKEN, WEBHOOK_SECRET, House
 
+ROOT = Path(__file__).parents[2]
+
 
 def application(database: Database, queue: QueueSettings, stripe_url: str, mint: Mint) -> FastAPI:
     """The API on these parts."""
-    settings = ApiSettings(web_url="http://localhost:9", admin_token=SecretStr(ADMIN_TOKEN), niches_dir=Path("niches"))
+    settings = ApiSettings(
+        web_url="http://localhost:9", admin_token=SecretStr(ADMIN_TOKEN), niches_dir=ROOT / "charts/box/files/niches"
+    )
     shop = StripeSettings(
         stripe_api_key=SecretStr("sk_test_shop"),
         stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),

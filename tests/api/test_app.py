@@ -15,7 +15,10 @@ from controller.core import ids
 from tests.api.house import ADMIN_TOKEN, House, bearer, code
 
 OPEN = {"/webhooks/stripe", "/onboarding/drafts", "/onboarding/drafts/{draft_id}", "/healthz", "/readyz", "/metrics"}
-VALUES = {"provider": "slack", "verb": "suspend", "box_id": "0" * 26, "job_id": "0" * 26, "draft_id": "0" * 26}
+VALUES = {
+    "provider": "slack", "verb": "suspend", "source": "stripe", "event_id": "evt_1",
+    **dict.fromkeys(("box_id", "job_id", "draft_id"), "0" * 26),
+}  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
