@@ -1,12 +1,14 @@
 """From intents to commits: one commit per job, chained, pushed at once, each job in history exactly once.
 
 A refused race is answered by fetching and applying the intents again to what is there now; text is never merged.
+Nothing of a box is tried in a call after one of its jobs did not land: the rest of the box waits for the next call.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +16,7 @@ from typing import Any
 
 from controller.core import clock, failpoints
 from controller.core import log as logs
-from controller.core.errors import CloudError, Permanent
+from controller.core.errors import CloudError, Permanent, Temporary
 from controller.gitops import manifests
 from controller.gitops.manifests import ManifestError
 from controller.gitops.repository import Commit, NotAPlainFile, PushRefused, PushRejected, Repository
@@ -53,10 +55,13 @@ class Intent:
 
 @dataclass
 class Outcome:
-    """What became of a batch: jobs with their commit, and jobs that cannot be applied with the reason."""
+    """What became of a batch: jobs with their commit, jobs that cannot be applied with the reason; the others wait."""
 
     landed: dict[str, str] = field(default_factory=dict)
     refused: dict[str, CloudError] = field(default_factory=dict)
+    trouble: CloudError | None = None
+    """What ended the batch before every job was tried."""
+
     built_at: datetime = field(default_factory=clock.now)
     pushed_at: datetime = field(default_factory=clock.now)
 
@@ -64,30 +69,27 @@ class Outcome:
 def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
     """Land the intents on ``main``, in order; one that is not valid, or that the remote says no to, is refused alone.
 
-    Raises RemoteAway or (after ``TRIES`` lost races) PushRejected: nothing of the batch is known to
-    have landed then, and calling again is safe.
+    Of a box whose job was refused nothing else is tried: what follows it is in neither list. Raises RemoteAway or
+    (after ``TRIES`` lost races) PushRejected if it stopped before anything became of any job, else it is the outcome's
+    ``trouble``. Calling again is safe.
     """
-    for attempt in range(TRIES):
-        tip = repository.fetch()
-        outcome = Outcome(landed=_already_there(repository, intents, tip))
-        missing = [intent for intent in intents if intent.job_id not in outcome.landed]
-        built = _build(repository, tip, missing, outcome)
-        if not built:
-            return outcome
-        outcome.built_at = clock.now()
-        failpoints.hit("gitops.before_push")
-        try:
-            repository.push(outcome.landed[built[-1].job_id])
-        except PushRejected:
-            log.info("gitops.push_rejected", attempt=attempt + 1, jobs=len(built))
-            time.sleep(random.uniform(0, min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)))  # noqa: S311, only a wait
+    outcome = Outcome()
+    groups = deque([list(intents)])
+    while groups:
+        held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
+        group = [intent for intent in groups.popleft() if intent.box_id not in held]
+        if not group:
             continue
+        try:
+            _land(repository, group, outcome)
         except PushRefused as error:
-            return _bisected(repository, built, outcome, error)
-        outcome.pushed_at = clock.now()
-        failpoints.hit("gitops.after_push")
-        return outcome
-    raise PushRejected("git_push_rejected", tries=TRIES)
+            groups.extendleft(_narrowed(group, outcome, error))
+        except Temporary as error:
+            if not outcome.landed and not outcome.refused:
+                raise
+            outcome.trouble = error
+            break
+    return outcome
 
 
 def message(intent: Intent) -> str:
@@ -114,32 +116,56 @@ def _already_there(repository: Repository, intents: Sequence[Intent], tip: str) 
     return {job_id: sha for job_id, sha in found.items() if job_id in wanted}
 
 
-def _bisected(repository: Repository, built: Sequence[Intent], outcome: Outcome, error: PushRefused) -> Outcome:
-    """The outcome of a batch that the remote refused: each half by itself, down to the job that is to blame."""
-    for intent in built:
-        del outcome.landed[intent.job_id]
-    if len(built) == 1:
-        outcome.refused[built[0].job_id] = error
-        return outcome
-    middle = len(built) // 2
-    for half in (built[:middle], built[middle:]):
-        done = write(repository, half)
-        outcome.landed.update(done.landed)
-        outcome.refused.update(done.refused)
-        outcome.built_at, outcome.pushed_at = done.built_at, done.pushed_at
-    return outcome
+def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> None:
+    """Push the group as one chain and note what became of its jobs.
+
+    Raises PushRefused if the remote says no to the chain, and what ``write`` does.
+    """
+    for attempt in range(TRIES):
+        tip = repository.fetch()
+        outcome.landed.update(_already_there(repository, group, tip))
+        made = _build(repository, tip, [intent for intent in group if intent.job_id not in outcome.landed])
+        if made.landed:
+            made.built_at = clock.now()
+            failpoints.hit("gitops.before_push")
+            try:
+                repository.push(list(made.landed.values())[-1])
+            except PushRejected:
+                log.info("gitops.push_rejected", attempt=attempt + 1, jobs=len(made.landed))
+                time.sleep(random.uniform(0, min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)))  # noqa: S311, only a wait
+                continue
+            outcome.built_at, outcome.pushed_at = made.built_at, clock.now()
+            failpoints.hit("gitops.after_push")
+        outcome.landed.update(made.landed)
+        outcome.refused.update(made.refused)
+        return
+    raise PushRejected("git_push_rejected", tries=TRIES)
 
 
-def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> list[Intent]:
+def _narrowed(group: Sequence[Intent], outcome: Outcome, error: PushRefused) -> list[list[Intent]]:
+    """What to try next of a group that the remote refused, last first: each half, down to the job that is to blame."""
+    left = [intent for intent in group if intent.job_id not in outcome.landed]
+    if len(left) == 1:
+        outcome.refused[left[0].job_id] = error
+        return []
+    middle = len(left) // 2
+    return [left[middle:], left[:middle]]
+
+
+def _build(repository: Repository, tip: str, intents: Sequence[Intent]) -> Outcome:
+    """The commits of the intents as if they had landed, and those that cannot be built; a box ends with its first."""
+    outcome = Outcome()
     files = _read(repository, tip, intents, outcome)
+    held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
     built, commits = [], []
     for intent in intents:
-        if intent.job_id in outcome.refused:
+        if intent.box_id in held:
             continue
         try:
             content = apply(intent, files.get(intent.path))
         except (ManifestError, RevBehind) as error:
             outcome.refused[intent.job_id] = error
+            held.add(intent.box_id)
             continue
         files[intent.path] = content
         built.append(intent)
@@ -147,7 +173,7 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
     if commits:
         shas = repository.chain(tip, commits)
         outcome.landed.update({intent.job_id: sha for intent, sha in zip(built, shas, strict=True)})
-    return built
+    return outcome
 
 
 def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> dict[str, bytes]:
@@ -155,11 +181,11 @@ def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: 
         return repository.read(tip, [intent.path for intent in intents])
     except NotAPlainFile:
         files = {}
-        for intent in intents:
+        for path, first in {intent.path: intent for intent in reversed(intents)}.items():
             try:
-                files.update(repository.read(tip, [intent.path]))
+                files.update(repository.read(tip, [path]))
             except NotAPlainFile as error:
-                outcome.refused[intent.job_id] = error
+                outcome.refused[first.job_id] = error
         return files
 
 

@@ -105,22 +105,21 @@ async def _write_batch(database: Database, repository: Repository, cluster: Clus
     try:
         outcome = await _land(database, repository, batch, owners)
     except CloudError as error:
-        FAILURES.labels(error.code).inc()
-        log.warning("gitops.batch_failed", jobs=len(batch), error=str(error))
-        await _record(database, batch, Outcome(refused={job.id: error for job in batch}))
-        return False
+        outcome = Outcome(trouble=error)
+    if outcome.trouble is not None:
+        log.warning("gitops.batch_failed", jobs=len(batch), error=str(outcome.trouble))
     await _record(database, batch, outcome)
     _count(outcome)
     failpoints.hit("gitops.recorded")
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
-    return True
+    return outcome.trouble is None
 
 
 def _count(outcome: Outcome) -> None:
     COMMITS.inc(len(outcome.landed))
     if outcome.landed:
         PUSH_SECONDS.observe((outcome.pushed_at - outcome.built_at).total_seconds())
-    for error in outcome.refused.values():
+    for error in (*outcome.refused.values(), *filter(None, [outcome.trouble])):
         FAILURES.labels(error.code).inc()
 
 
@@ -180,8 +179,8 @@ async def _record(database: Database, batch: list[Job], outcome: Outcome) -> Non
                 told = {"job": job.id, "verb": job.verb, "rev": job.rev, "sha": stored.commit_sha}
                 await progress.add(session, box.id, "committed", **told, **times)
                 log.info("gitops.committed", box_id=box.id, job_id=job.id, verb=job.verb, sha=stored.commit_sha)
-            elif job.id in outcome.refused:
-                jobs.failed(stored, outcome.refused[job.id])
+            elif error := outcome.refused.get(job.id) or outcome.trouble:
+                jobs.failed(stored, error)
                 log.warning("gitops.job_failed", job_id=job.id, error=stored.error, state=stored.state)
 
 

@@ -33,6 +33,17 @@ class Deaf(Repository):
             raise RemoteAway("git_remote_away")
 
 
+class Leaving(Repository):
+    """A repository whose remote is gone once it has taken a push."""
+
+    def push(self, sha: str) -> None:
+        super().push(sha)
+        self.fetch = self.gone  # type: ignore[method-assign]
+
+    def gone(self) -> str:
+        raise RemoteAway("git_remote_away")
+
+
 def test_an_empty_batch_makes_no_commit(repository: Repository, remote: Path) -> None:
     outcome = commits.write(repository, [])
     assert (outcome.landed, outcome.refused, job_ids(remote)) == ({}, {}, [])
@@ -125,6 +136,44 @@ def test_a_branch_that_is_closed_to_us_is_no_jobs_fault(repository: Repository, 
         commits.write(repository, batch)
     remotes.accept_pushes(remote)
     assert list(commits.write(repository, batch).landed) == job_ids(remote) == [intent.job_id for intent in batch]
+
+
+def test_what_follows_a_refused_job_of_its_box_waits(repository: Repository, remote: Path) -> None:
+    first = provision(repository.fetch())
+    commits.write(repository, [first])
+    remotes.refuse_pushes_touching(remote, "plan: .starter.")
+    bad = follow(first, "resize", 2, first.base_sha, plan="starter")
+    others = [provision(first.base_sha) for _ in range(4)]
+    last = follow(first, "suspend", 3, first.base_sha, state="suspended")
+    outcome = commits.write(repository, [bad, *others, last])
+    assert (list(outcome.landed), list(outcome.refused)) == ([one.job_id for one in others], [bad.job_id])
+    assert list(commits.write(repository, [last]).landed) == [last.job_id]
+
+
+@pytest.mark.parametrize(("rev", "plan"), [(2, "golden"), (1, "starter")])
+def test_what_follows_a_job_that_cannot_be_built_waits(repository: Repository, rev: int, plan: str) -> None:
+    first = provision(repository.fetch())
+    commits.write(repository, [first])
+    bad = follow(first, "resize", rev, first.base_sha, plan=plan)
+    last = follow(first, "suspend", 3, first.base_sha, state="suspended")
+    outcome = commits.write(repository, [bad, last])
+    assert (outcome.landed, list(outcome.refused)) == ({}, [bad.job_id])
+
+
+def test_what_follows_on_a_file_that_is_a_link_waits(repository: Repository, remote: Path) -> None:
+    bad = provision(repository.fetch())
+    link(remote, bad.path)
+    last = follow(bad, "suspend", 2, bad.base_sha, state="suspended")
+    assert list(commits.write(repository, [bad, last]).refused) == [bad.job_id]
+
+
+def test_what_was_done_before_the_remote_went_away_is_told(remote: Path, tmp_path: Path) -> None:
+    leaving = Leaving(GitSettings(git_remote=str(remote), git_clone_dir=tmp_path / "leaving.git"))
+    batch = [provision(leaving.fetch()) for _ in range(4)]
+    remotes.refuse_pushes_touching(remote, batch[3].box_id)
+    outcome = commits.write(leaving, batch)
+    assert (list(outcome.landed), outcome.refused) == (job_ids(remote), {})
+    assert isinstance(outcome.trouble, RemoteAway)
 
 
 def test_a_box_whose_file_is_a_link_blocks_no_other(repository: Repository, remote: Path) -> None:

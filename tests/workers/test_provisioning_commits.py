@@ -124,3 +124,18 @@ async def test_no_rev_overtakes_another_whatever_the_clocks_said(
             await lifecycle.suspend(session, await boxes.get(session, box_id), Why("admin"))
     await provisioning.write_commits(database, clone(Repository, remote, "a"), cluster)
     assert [(job.rev, job.state) for job in await all_jobs(database)] == [(1, "committed"), (2, "committed")]
+
+
+async def test_what_follows_a_refused_job_lands_after_it_was_refused(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    box_id, _ = await bought(database)
+    await provisioning.write_commits(database, clone(Repository, remote, "a"), cluster)
+    remotes.refuse_pushes_touching(remote, "plan: .starter.")
+    async with database.transaction() as session:
+        box = await boxes.get(session, box_id, lock=True)
+        await lifecycle.resize(session, box, "starter", Why("admin"))
+        await lifecycle.suspend(session, box, Why("admin"))
+    await provisioning.write_commits(database, clone(Repository, remote, "a"), cluster)
+    told = [(job.rev, job.state) for job in await all_jobs(database)]
+    assert told == [(1, "committed"), (2, "failed"), (3, "committed")]
