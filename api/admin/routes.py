@@ -11,8 +11,7 @@ from sqlalchemy import select
 
 from api.deps import Admin, Given
 from controller.core import ids
-from controller.core.errors import Conflict, NotFound
-from controller.domain import bells, boxes, connections, inbox, jobs, lifecycle, mint
+from controller.domain import bells, boxes, connections, inbox, jobs, lifecycle, mint, retries
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
@@ -95,14 +94,9 @@ async def listed(
 
 @router.post("/jobs/{job_id}/retry", status_code=202)
 async def retry(given: Given, _: Admin, job_id: str) -> dict[str, str]:
-    """Queue a failed job again; 409 if it has not failed."""
+    """Queue a failed job again; 409 if it has not failed, or if later jobs have left nothing of it."""
     async with given.database.transaction() as session:
-        job = await session.get(Job, ids.checked(job_id), with_for_update=True)
-        if job is None:
-            raise NotFound("job_unknown")
-        if job.state != JobState.FAILED:
-            raise Conflict("job_not_failed", state=job.state)
-        jobs.retry(job)
+        await retries.retry(session, ids.checked(job_id))
     await given.bell.ring(bells.COMMITS)
     return {"job_id": job_id}
 

@@ -124,14 +124,15 @@ def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> 
     for attempt in range(TRIES):
         tip = repository.fetch()
         outcome.landed.update(_already_there(repository, group, tip))
-        made = _build(repository, tip, [intent for intent in group if intent.job_id not in outcome.landed])
-        if made.landed:
+        made = Outcome()
+        built = _build(repository, tip, [intent for intent in group if intent.job_id not in outcome.landed], made)
+        if built:
             made.built_at = clock.now()
             failpoints.hit("gitops.before_push")
             try:
-                repository.push(list(made.landed.values())[-1])
+                repository.push(made.landed[built[-1].job_id])
             except PushRejected:
-                log.info("gitops.push_rejected", attempt=attempt + 1, jobs=len(made.landed))
+                log.info("gitops.push_rejected", attempt=attempt + 1, jobs=len(built))
                 time.sleep(random.uniform(0, min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)))  # noqa: S311, only a wait
                 continue
             outcome.built_at, outcome.pushed_at = made.built_at, clock.now()
@@ -152,9 +153,7 @@ def _narrowed(group: Sequence[Intent], outcome: Outcome, error: PushRefused) -> 
     return [left[middle:], left[:middle]]
 
 
-def _build(repository: Repository, tip: str, intents: Sequence[Intent]) -> Outcome:
-    """The commits of the intents as if they had landed, and those that cannot be built; a box ends with its first."""
-    outcome = Outcome()
+def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> list[Intent]:
     files = _read(repository, tip, intents, outcome)
     held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
     built, commits = [], []
@@ -173,7 +172,7 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent]) -> Outco
     if commits:
         shas = repository.chain(tip, commits)
         outcome.landed.update({intent.job_id: sha for intent, sha in zip(built, shas, strict=True)})
-    return outcome
+    return built
 
 
 def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> dict[str, bytes]:
