@@ -24,15 +24,13 @@ from controller.core import clock
 from controller.core import log as logs
 from controller.core.errors import Permanent, Temporary, foreign
 from controller.core.settings import Group
+from controller.gitops import answers
+from controller.gitops.answers import Verdict
 
 log = logs.get(__name__)
 
 MAIN = "refs/heads/main"
 _SCRATCH = "refs/writer/next"
-_REJECTED = ("non-fast-forward", "fetch first", "cannot lock ref", "stale info", "failed to update ref")
-_REFUSED = ("hook declined", "protected branch", "pre-receive")
-# what GitHub and GitLab say when nobody of our rights may push, whatever the commits hold
-_CLOSED = ("protected branch update failed", "not allowed to push code")
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -287,12 +285,13 @@ def batched(out: bytes) -> Iterator[bytes]:
 
 
 def _classified(verb: str, text: str) -> Temporary | Permanent:
-    reason = foreign(" ".join(text.split()))
-    if verb == "push" and any(sign in text.lower() for sign in _CLOSED):
+    reason = answers.words(text)
+    meant = answers.verdict(text) if verb == "push" else Verdict.AWAY
+    if meant == Verdict.CLOSED:
         return BranchClosed("git_branch_closed", retry_after=timedelta(seconds=5), reason=reason)
-    if verb == "push" and any(sign in text for sign in _REFUSED):
+    if meant == Verdict.REFUSED:
         return PushRefused("git_push_refused", reason=reason)
-    if verb == "push" and any(sign in text for sign in _REJECTED):
+    if meant == Verdict.MOVED:
         return PushRejected("git_push_rejected", reason=reason)
     if verb in {"push", "fetch", "clone", "ls-remote"}:
         return RemoteAway("git_remote_away", retry_after=timedelta(seconds=5), reason=reason)

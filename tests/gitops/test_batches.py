@@ -121,6 +121,13 @@ def test_when_a_hook_refuses_everything_every_job_is_told(repository: Repository
     assert (outcome.landed, len(outcome.refused), job_ids(remote)) == ({}, 3, [])
 
 
+def test_a_refused_job_has_the_hooks_words_without_its_colours(repository: Repository, remote: Path) -> None:
+    intent = provision(repository.fetch())
+    remotes.refuse_every_push(remote, r"\033[31mnot today\033[0m")
+    refused = commits.write(repository, [intent]).refused[intent.job_id]
+    assert str(refused) == "git_push_refused (reason=not today)"
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
