@@ -11,21 +11,24 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from controller.core import clock, failpoints
 from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
-from controller.gitops import manifests
+from controller.gitops import answers, manifests
 from controller.gitops.manifests import ManifestError
-from controller.gitops.repository import Commit, NotAPlainFile, PushRefused, PushRejected, Repository
+from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
 
 log = logs.get(__name__)
 
 TRIES = 8
+SAMPLE = 3
+"""Of how many boxes a job is tried by itself, to tell a remote that refuses everything from jobs that are bad."""
 _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 1.0
+_CLOSED_WAIT = timedelta(seconds=5)
 
 
 class RevBehind(Permanent):
@@ -66,30 +69,55 @@ class Outcome:
     pushed_at: datetime = field(default_factory=clock.now)
 
 
+@dataclass
+class _Blame:
+    """Whose fault a refusal is: the job's, or the remote's that takes nothing from anybody."""
+
+    sampled: int = 0
+    """Of how many boxes a job was picked to be tried by itself."""
+
+    taken: bool = False
+    """Whether the remote took anything."""
+
+    alone: list[tuple[Intent, str]] = field(default_factory=list)
+    """The jobs that were refused by themselves, of a box each, with the remote's words."""
+
+    def is_the_remotes(self) -> bool:
+        """Whether jobs of two boxes or more were refused in the same words, which name none, and nothing was taken."""
+        if self.taken or len(self.alone) < max(self.sampled, 2):
+            return False
+        first = self.alone[0][1]
+        return all(answers.alike(first, words) and not about(intent, words) for intent, words in self.alone)
+
+
 def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
     """Land the intents on ``main``, in order; one that is not valid, or that the remote says no to, is refused alone.
 
-    Of a box whose job was refused nothing else is tried: what follows it is in neither list. Raises RemoteAway or
-    (after ``TRIES`` lost races) PushRejected if it stopped before anything became of any job, else it is the outcome's
-    ``trouble``. Calling again is safe.
+    Of a box whose job was refused nothing else is tried: what follows it is in neither list. Where the remote refuses
+    everything, that is BranchClosed and no job's fault. Raises RemoteAway (as that is one) or (after ``TRIES`` lost
+    races) PushRejected if it stopped before anything became of any job, else it is the outcome's ``trouble``. Calling
+    again is safe.
     """
-    outcome = Outcome()
+    outcome, blame = Outcome(), _Blame()
     groups = deque([list(intents)])
-    while groups:
-        held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
-        group = [intent for intent in groups.popleft() if intent.box_id not in held]
-        if not group:
-            continue
-        try:
-            _land(repository, group, outcome)
-        except PushRefused as error:
-            groups.extendleft(_narrowed(group, outcome, error))
-        except Temporary as error:
-            if not outcome.landed and not outcome.refused:
-                raise
-            outcome.trouble = error
-            break
+    try:
+        while groups:
+            held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
+            group = [intent for intent in groups.popleft() if intent.box_id not in held]
+            try:
+                blame.taken |= bool(group) and _land(repository, group, outcome)
+            except PushRefused as error:
+                groups.extendleft(_narrowed(group, outcome, blame, error))
+    except Temporary as error:
+        if not outcome.landed and not outcome.refused:
+            raise
+        outcome.trouble = error
     return outcome
+
+
+def about(intent: Intent, words: str) -> bool:
+    """Whether the remote's words name the job, its box or its customer."""
+    return any(one in words for one in (intent.job_id, intent.box_id, intent.customer_id))
 
 
 def message(intent: Intent) -> str:
@@ -116,8 +144,8 @@ def _already_there(repository: Repository, intents: Sequence[Intent], tip: str) 
     return {job_id: sha for job_id, sha in found.items() if job_id in wanted}
 
 
-def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> None:
-    """Push the group as one chain and note what became of its jobs.
+def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> bool:
+    """Push the group as one chain and note what became of its jobs; whether there was anything to push.
 
     Raises PushRefused if the remote says no to the chain, and what ``write`` does.
     """
@@ -139,16 +167,31 @@ def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> 
             failpoints.hit("gitops.after_push")
         outcome.landed.update(made.landed)
         outcome.refused.update(made.refused)
-        return
+        return bool(built)
     raise PushRejected("git_push_rejected", tries=TRIES)
 
 
-def _narrowed(group: Sequence[Intent], outcome: Outcome, error: PushRefused) -> list[list[Intent]]:
-    """What to try next of a group that the remote refused, last first: each half, down to the job that is to blame."""
+def _narrowed(group: Sequence[Intent], outcome: Outcome, blame: _Blame, error: PushRefused) -> list[list[Intent]]:
+    """What to try next of a group that the remote refused, last first, down to the job that is to blame.
+
+    First a few jobs by themselves, then the rest, each half of it. Raises BranchClosed once the few say that it is
+    not about jobs: a remote that refuses everything is asked four times, not ninety-nine.
+    """
     left = [intent for intent in group if intent.job_id not in outcome.landed]
     if len(left) == 1:
         outcome.refused[left[0].job_id] = error
+        blame.alone.append((left[0], str(error.facts.get("reason"))))
+        if blame.is_the_remotes():
+            for intent, _ in blame.alone:
+                del outcome.refused[intent.job_id]
+            raise BranchClosed("git_everything_refused", retry_after=_CLOSED_WAIT, reason=blame.alone[0][1])
         return []
+    if not blame.sampled:
+        firsts = list({intent.box_id: intent for intent in reversed(left)}.values())
+        # at random: jobs that are to blame must not hide behind each other for ever
+        few = random.sample(firsts, min(SAMPLE, len(firsts)))
+        blame.sampled = len(few)
+        return [[intent for intent in left if intent not in few], *([intent] for intent in few)]
     middle = len(left) // 2
     return [left[middle:], left[:middle]]
 

@@ -48,10 +48,15 @@ def refuse_pushes_touching(remote: Path, text: str) -> None:
 
 
 def refuse_every_push(remote: Path, sentence: str) -> None:
-    """Install a hook that refuses any push and says ``sentence``."""
+    """Install a hook that refuses any push and says ``sentence``, in which the shell knows ``$old`` and ``$new``."""
     hook = remote / "hooks" / "pre-receive"
-    hook.write_text(f'#!/bin/sh\necho "{sentence}" >&2\nexit 1\n')
+    hook.write_text(f'#!/bin/sh\necho >> hooks/pushes\nread old new ref\necho "{sentence}" >&2\nexit 1\n')
     hook.chmod(0o755)
+
+
+def pushes(remote: Path) -> int:
+    """How many pushes such a hook has refused."""
+    return (remote / "hooks" / "pushes").read_text().count("\n")
 
 
 def accept_pushes(remote: Path) -> None:

@@ -13,7 +13,7 @@ from controller.gitops import commits, manifests
 from controller.gitops.commits import Intent, Outcome
 from controller.gitops.repository import BranchClosed, GitSettings, PushRefused, RemoteAway, Repository
 from tests.gitops import remotes
-from tests.gitops.test_commits import follow, job_ids, provision
+from tests.gitops.test_commits import follow, job_ids, provision, spec
 
 
 def another(remote: Path, folder: Path) -> Repository:
@@ -109,16 +109,48 @@ def test_a_job_that_a_hook_refuses_blocks_no_other(repository: Repository, remot
     batch = [provision(repository.fetch()) for _ in range(7)]
     remotes.refuse_pushes_touching(remote, batch[3].box_id)
     outcome = commits.write(repository, batch)
-    good = [intent.job_id for intent in batch if intent is not batch[3]]
-    assert (list(outcome.landed), job_ids(remote)) == (good, good)
+    good = sorted(intent.job_id for intent in batch if intent is not batch[3])
+    assert (sorted(outcome.landed), sorted(job_ids(remote))) == (good, good)
     assert refusals(outcome) == {batch[3].job_id: PushRefused}
 
 
-def test_when_a_hook_refuses_everything_every_job_is_told(repository: Repository, remote: Path) -> None:
+@pytest.mark.parametrize("sentence", ["GH013: Repository rule violations found", "frozen since $$", ""])
+@pytest.mark.parametrize("count", [2, 20])
+def test_a_remote_that_refuses_everything_is_no_jobs_fault(
+    repository: Repository, remote: Path, sentence: str, count: int
+) -> None:
+    batch = [provision(repository.fetch()) for _ in range(count)]
+    remotes.refuse_every_push(remote, sentence)
+    with pytest.raises(BranchClosed, match="git_everything_refused"):
+        commits.write(repository, batch)
+    assert remotes.pushes(remote) <= 1 + commits.SAMPLE
+    remotes.accept_pushes(remote)
+    assert list(commits.write(repository, batch).landed) == job_ids(remote) == [intent.job_id for intent in batch]
+
+
+def test_a_hook_that_names_each_box_it_refuses_blames_the_jobs(repository: Repository, remote: Path) -> None:
     batch = [provision(repository.fetch()) for _ in range(3)]
-    remotes.refuse_pushes_touching(remote, "Box")
-    outcome = commits.write(repository, batch)
-    assert (outcome.landed, len(outcome.refused), job_ids(remote)) == ({}, 3, [])
+    remotes.refuse_every_push(remote, "no: $(git log --format=%s $old..$new | head -1)")
+    assert set(commits.write(repository, batch).refused) == {intent.job_id for intent in batch}
+
+
+def test_jobs_that_a_hook_refuses_in_the_same_words_are_told_once_another_lands(
+    repository: Repository, remote: Path
+) -> None:
+    tip = repository.fetch()
+    bad, good = [provision(tip, fields=spec(niche="dental")) for _ in range(2)], provision(tip)
+    remotes.refuse_pushes_touching(remote, "dental")
+    with pytest.raises(BranchClosed):
+        commits.write(repository, bad)
+    outcome = commits.write(repository, [*bad, good])
+    assert (list(outcome.landed), set(outcome.refused)) == ([good.job_id], {intent.job_id for intent in bad})
+
+
+def test_jobs_of_one_box_prove_nothing_about_the_remote(repository: Repository, remote: Path) -> None:
+    first = provision(repository.fetch())
+    remotes.refuse_every_push(remote, "no")
+    outcome = commits.write(repository, [first, follow(first, "suspend", 2, first.base_sha, state="suspended")])
+    assert list(outcome.refused) == [first.job_id]
 
 
 def test_a_refused_job_has_the_hooks_words_without_its_colours(repository: Repository, remote: Path) -> None:
@@ -153,7 +185,7 @@ def test_what_follows_a_refused_job_of_its_box_waits(repository: Repository, rem
     others = [provision(first.base_sha) for _ in range(4)]
     last = follow(first, "suspend", 3, first.base_sha, state="suspended")
     outcome = commits.write(repository, [bad, *others, last])
-    assert (list(outcome.landed), list(outcome.refused)) == ([one.job_id for one in others], [bad.job_id])
+    assert (set(outcome.landed), list(outcome.refused)) == ({one.job_id for one in others}, [bad.job_id])
     assert list(commits.write(repository, [last]).landed) == [last.job_id]
 
 
@@ -179,7 +211,7 @@ def test_what_was_done_before_the_remote_went_away_is_told(remote: Path, tmp_pat
     batch = [provision(leaving.fetch()) for _ in range(4)]
     remotes.refuse_pushes_touching(remote, batch[3].box_id)
     outcome = commits.write(leaving, batch)
-    assert (list(outcome.landed), outcome.refused) == (job_ids(remote), {})
+    assert (list(outcome.landed), outcome.refused, len(outcome.landed)) == (job_ids(remote), {}, 1)
     assert isinstance(outcome.trouble, RemoteAway)
 
 
