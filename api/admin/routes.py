@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from api.deps import Admin, Given
 from controller.core import ids
-from controller.domain import bells, boxes, connections, inbox, jobs, lifecycle, mint, retries
+from controller.domain import bells, boxes, connections, git_remote, inbox, jobs, lifecycle, mint, retries
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
@@ -121,6 +121,16 @@ async def retry_event(given: Given, _: Admin, source: Word, event_id: Word) -> d
     if source == inbox.STRIPE:
         await given.bell.ring(bells.EVENT, event_id)
     return {"event_id": event_id}
+
+
+@router.get("/git")
+async def remote(given: Given, _: Admin) -> dict[str, Any]:
+    """Whether the Git remote takes what we push: if not, since when and why, how often it was asked and when next."""
+    async with given.database.transaction() as session:
+        row = await git_remote.get(session)
+        waiting = await session.scalar(select(func.count()).where(Job.state == JobState.QUEUED))
+    told = {"away_since": row.since, "error": row.error, "reason": row.reason, "failures": row.failures}
+    return {**told, "next_try_at": row.next_try_at, "jobs_waiting": waiting}
 
 
 @router.get("/subscriptions")

@@ -6,6 +6,7 @@ queued ──► committed (sha) ──► synced ──► done
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -165,11 +166,23 @@ def failed(job: Job, error: CloudError) -> None:
         job.next_attempt_at = clock.now() + attempts.wait(error, attempts.backoff(job.attempts))
 
 
+def waits(job: Job, error: CloudError) -> None:
+    """The job waits for something that is no fault of its own: shown, and no attempt used up."""
+    job.error = str(error)
+
+
 def is_stuck(job: Job) -> bool:
     """Whether the cluster or the box should long have done what the job's commit says."""
     if job.committed_at is None or job.state not in {JobState.COMMITTED, JobState.SYNCED}:
         return False
     return clock.now() - job.committed_at > STUCK_AFTER
+
+
+async def unblame(session: AsyncSession, job_ids: Iterable[str]) -> None:
+    """Queue those of the jobs again that have failed: it was not their fault."""
+    query = select(Job).where(Job.id.in_(list(job_ids)), Job.state == JobState.FAILED).with_for_update()
+    for job in await session.scalars(query.execution_options(populate_existing=True)):
+        retry(job)
 
 
 def retry(job: Job) -> None:

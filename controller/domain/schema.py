@@ -8,6 +8,7 @@ from controller.domain import (
     connections,
     customers,
     drafts,
+    git_remote,
     inbox,
     jobs,
     notices,
@@ -21,6 +22,6 @@ from controller.domain import (
 
 METADATA = Base.metadata
 MODULES = (
-    boxes, connections, customers, drafts, inbox, jobs, notices, pod_metrics, progress, subscriptions, tokens, usage,
-    vault,
+    boxes, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics, progress, subscriptions,
+    tokens, usage, vault,
 )  # fmt: skip

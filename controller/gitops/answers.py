@@ -63,9 +63,9 @@ def words(text: str) -> str:
     return foreign(_CREDENTIALS.sub("", joined))
 
 
-def alike(first: str, second: str) -> bool:
-    """Whether two refusals say the same, but for numbers and the names of commits."""
-    return _ABOUT_A_COMMIT.sub("#", first) == _ABOUT_A_COMMIT.sub("#", second)
+def gist(words: str) -> str:
+    """The words without numbers and the names of commits, which differ each time that the same is said."""
+    return _ABOUT_A_COMMIT.sub("#", words)
 
 
 def _printable(char: str) -> str:

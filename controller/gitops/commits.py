@@ -17,6 +17,7 @@ from typing import Any
 from controller.core import clock, failpoints
 from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
+from controller.domain.git_remote import EVERYTHING_REFUSED
 from controller.gitops import answers, manifests
 from controller.gitops.manifests import ManifestError
 from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
@@ -65,6 +66,9 @@ class Outcome:
     trouble: CloudError | None = None
     """What ended the batch before every job was tried."""
 
+    unnamed: dict[str, str] = field(default_factory=dict)
+    """The gist of refusals that name no job and came from a remote that took nothing, by job: it may be closed."""
+
     built_at: datetime = field(default_factory=clock.now)
     pushed_at: datetime = field(default_factory=clock.now)
 
@@ -82,12 +86,15 @@ class _Blame:
     alone: list[tuple[Intent, str]] = field(default_factory=list)
     """The jobs that were refused by themselves, of a box each, with the remote's words."""
 
+    def unnamed(self) -> dict[str, str]:
+        """The gist of the words of each job that was refused, where they name it not and nothing was taken."""
+        told = [] if self.taken else self.alone
+        return {one.job_id: answers.gist(words) for one, words in told if not about(one, words)}
+
     def is_the_remotes(self) -> bool:
-        """Whether jobs of two boxes or more were refused in the same words, which name none, and nothing was taken."""
-        if self.taken or len(self.alone) < max(self.sampled, 2):
-            return False
-        first = self.alone[0][1]
-        return all(answers.alike(first, words) and not about(intent, words) for intent, words in self.alone)
+        """Whether jobs of two boxes or more were all refused in the same words, which name none of them."""
+        enough = len(self.alone) >= max(self.sampled, 2)
+        return enough and len(self.unnamed()) == len(self.alone) and len(set(self.unnamed().values())) == 1
 
 
 def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
@@ -112,6 +119,7 @@ def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
         if not outcome.landed and not outcome.refused:
             raise
         outcome.trouble = error
+    outcome.unnamed = {job_id: gist for job_id, gist in blame.unnamed().items() if job_id in outcome.refused}
     return outcome
 
 
@@ -184,7 +192,7 @@ def _narrowed(group: Sequence[Intent], outcome: Outcome, blame: _Blame, error: P
         if blame.is_the_remotes():
             for intent, _ in blame.alone:
                 del outcome.refused[intent.job_id]
-            raise BranchClosed("git_everything_refused", retry_after=_CLOSED_WAIT, reason=blame.alone[0][1])
+            raise BranchClosed(EVERYTHING_REFUSED, retry_after=_CLOSED_WAIT, reason=blame.alone[0][1])
         return []
     if not blame.sampled:
         firsts = list({intent.box_id: intent for intent in reversed(left)}.values())

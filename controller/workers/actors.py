@@ -61,7 +61,9 @@ def writer_broker() -> None:
     cluster = Cluster(load(ClusterSettings))
 
     async def write_commits() -> None:
-        await provisioning.write_commits(parts.database, repository, cluster)
+        wait = await provisioning.write_commits(parts.database, repository, cluster)
+        if wait is not None:
+            await parts.bell.ring(bells.COMMITS, after=wait)
 
     async def refresh(*box_ids: str) -> None:
         await provisioning.refresh(cluster, set(box_ids))

@@ -14,7 +14,7 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock, metrics
-from controller.domain import jobs, notices
+from controller.domain import git_remote, jobs, notices
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.letters import Channel
@@ -31,6 +31,7 @@ JOBS_OLDEST = metrics.gauge("jobs_oldest_open_seconds", "Age of the oldest open 
 NOTICES = metrics.gauge("notices", "Notices that were not sent, by channel and state", "channel", "state")
 NOTICES_OLDEST = metrics.gauge("notices_oldest_open_seconds", "Age of the oldest open notice", "channel")
 UNSERVED = metrics.gauge("subscriptions_unserved", "Subscriptions that are paid and have no box")
+GIT_AWAY = metrics.gauge("git_remote_away_seconds", "Since when the Git remote is away or closed; 0 while it is not")
 OBSERVED = metrics.gauge("health_observed_timestamp_seconds", "When these figures were last read from Postgres")
 
 _GAUGES = (INBOX_WAITING, INBOX_OLDEST, INBOX_ASIDE, JOBS, JOBS_OLDEST, NOTICES, NOTICES_OLDEST)
@@ -42,6 +43,7 @@ async def observe(session: AsyncSession) -> None:
     events = await _rows(session, _inbox())
     open_jobs = await _rows(session, _jobs())
     told = await _rows(session, _notices())
+    remote = await git_remote.get(session)
     unserved = await session.scalar(select(func.count()).where(Subscription.condition.is_not(None)))
     for one in _GAUGES:
         one.clear()
@@ -49,6 +51,7 @@ async def observe(session: AsyncSession) -> None:
     _show_jobs(open_jobs)
     _show_notices(told)
     UNSERVED.set(unserved or 0)
+    GIT_AWAY.set(_age(remote.since))
     OBSERVED.set(clock.now().timestamp())
 
 
@@ -57,6 +60,7 @@ def blind() -> None:
     for one in _GAUGES:
         one.clear()
     UNSERVED.set(math.nan)
+    GIT_AWAY.set(math.nan)
 
 
 def _inbox() -> Select[*tuple[Any, ...]]:

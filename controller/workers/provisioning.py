@@ -9,6 +9,7 @@ import asyncio
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.clients import kubernetes
 from controller.clients.argocd import Observed
@@ -18,13 +19,13 @@ from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary, foreign
 from controller.core.queue import Doorbell
-from controller.domain import bells, boxes, jobs, progress
+from controller.domain import bells, boxes, git_remote, jobs, progress
 from controller.domain.boxes import Box
 from controller.domain.completion import finish
 from controller.domain.jobs import Job, JobState, Verb
-from controller.gitops import commits, manifests
+from controller.gitops import answers, commits, manifests
 from controller.gitops.commits import Intent, Outcome
-from controller.gitops.repository import Repository
+from controller.gitops.repository import BranchClosed, RemoteAway, Repository
 
 log = logs.get(__name__)
 
@@ -32,6 +33,7 @@ COMMITS = metrics.counter("git_commits", "Jobs that landed in Git, each in a com
 PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to the remote's answer")
 FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
+NO_WAIT = timedelta(0)
 STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
 """Verbs after which no pod may be left."""
 
@@ -40,11 +42,17 @@ class DiskUnusable(Temporary):
     """Raised when the writer's own disk takes no more, is read-only or is gone."""
 
 
-async def write_commits(database: Database, repository: Repository, cluster: Cluster) -> None:
-    """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows."""
+async def write_commits(database: Database, repository: Repository, cluster: Cluster) -> timedelta | None:
+    """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows.
+
+    While the remote is away nobody asks it; whoever found that out is told when to call again.
+    """
     async with database.exclusive(WRITER_LOCK) as held:
-        while held and await _write_batch(database, repository, cluster):
-            pass
+        while held:
+            wait = await _write_batch(database, repository, cluster)
+            if wait != NO_WAIT:
+                return wait
+    return None
 
 
 async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
@@ -96,23 +104,26 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
         return await finish(session, box)
 
 
-async def _write_batch(database: Database, repository: Repository, cluster: Cluster) -> bool:
+async def _write_batch(database: Database, repository: Repository, cluster: Cluster) -> timedelta | None:
+    """Land one batch; when to go on, None if this round is over."""
     async with database.transaction() as session:
+        if (await git_remote.get(session)).resting():
+            return None
         batch = await jobs.claim(session)
         owners = {job.box_id: await boxes.get(session, job.box_id) for job in batch}
     if not batch:
-        return False
+        return None
     try:
         outcome = await _land(database, repository, batch, owners)
     except CloudError as error:
         outcome = Outcome(trouble=error)
+    wait = await _record(database, batch, outcome)
     if outcome.trouble is not None:
         log.warning("gitops.batch_failed", jobs=len(batch), error=str(outcome.trouble))
-    await _record(database, batch, outcome)
     _count(outcome)
     failpoints.hit("gitops.recorded")
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
-    return outcome.trouble is None
+    return wait
 
 
 def _count(outcome: Outcome) -> None:
@@ -165,8 +176,10 @@ async def _note_base(database: Database, batch: list[Job], tip: str) -> dict[str
         return {stored.id: stored.base_sha for stored in waiting if stored.base_sha is not None}
 
 
-async def _record(database: Database, batch: list[Job], outcome: Outcome) -> None:
+async def _record(database: Database, batch: list[Job], outcome: Outcome) -> timedelta | None:
+    """Write down what became of each job and of the remote; when to go on, None for after the jobs' own waits."""
     async with database.transaction() as session:
+        wait = await _judge(session, batch, outcome)
         for job in batch:
             box = await boxes.get(session, job.box_id, lock=True)
             stored = await session.get_one(Job, job.id, populate_existing=True)
@@ -179,9 +192,36 @@ async def _record(database: Database, batch: list[Job], outcome: Outcome) -> Non
                 told = {"job": job.id, "verb": job.verb, "rev": job.rev, "sha": stored.commit_sha}
                 await progress.add(session, box.id, "committed", **told, **times)
                 log.info("gitops.committed", box_id=box.id, job_id=job.id, verb=job.verb, sha=stored.commit_sha)
-            elif error := outcome.refused.get(job.id) or outcome.trouble:
+            elif isinstance(error := outcome.refused.get(job.id) or outcome.trouble, RemoteAway):
+                jobs.waits(stored, error)
+            elif error is not None:
                 jobs.failed(stored, error)
                 log.warning("gitops.job_failed", job_id=job.id, error=stored.error, state=stored.state)
+    return wait
+
+
+async def _judge(session: AsyncSession, batch: list[Job], outcome: Outcome) -> timedelta | None:
+    """Write down what the batch says of the remote; when it is asked again.
+
+    Refusals that say the same to one box after the other are the remote's trouble: those jobs are queued again.
+    """
+    remote = await git_remote.locked(session)
+    if outcome.landed:
+        git_remote.took(remote)
+    owners = {job.id: job.box_id for job in batch}
+    for job_id, gist in outcome.unnamed.items():
+        if git_remote.refuses_everybody(remote, gist, {job_id: owners[job_id]}):
+            error = outcome.refused.pop(job_id)
+            outcome.trouble = BranchClosed(git_remote.EVERYTHING_REFUSED, reason=error.facts.get("reason"))
+            await jobs.unblame(session, remote.refused)
+    if outcome.trouble is None or outcome.landed:
+        git_remote.answered(remote)
+    if not isinstance(outcome.trouble, RemoteAway):
+        return NO_WAIT if outcome.trouble is None else None
+    reason = str(outcome.trouble.facts.get("reason"))
+    if outcome.trouble.code == git_remote.EVERYTHING_REFUSED:
+        git_remote.refuses_everybody(remote, answers.gist(reason), {})
+    return git_remote.lost(remote, outcome.trouble)
 
 
 def _gone(cluster: Cluster, job: Job) -> bool:

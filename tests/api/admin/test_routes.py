@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from controller.core import ids
-from controller.core.errors import Permanent
-from controller.domain import inbox, jobs
+from controller.core.errors import Permanent, Temporary
+from controller.domain import git_remote, inbox, jobs
 from controller.domain.customers import Customer
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job
@@ -90,6 +90,18 @@ async def test_a_job_is_listed_by_box_and_by_state(house: House) -> None:
     failed = (await house.admin("GET", "/admin/jobs", params={"state": "failed"})).json()
     assert ([job["box_id"] for job in mine], failed) == ([held.id], [])
     assert {job["box_id"] for job in (await house.admin("GET", "/admin/jobs")).json()} == {held.id, other.id}
+
+
+async def test_whether_the_git_remote_is_away_is_told_with_the_reason(house: House) -> None:
+    await house.box()
+    assert (await house.admin("GET", "/admin/git")).json()["away_since"] is None
+    async with house.database.transaction() as session:
+        git_remote.lost(await git_remote.locked(session), Temporary("git_remote_away", reason="no route"))
+    told = (await house.admin("GET", "/admin/git")).json()
+    assert (told["error"], told["reason"], told["failures"], told["jobs_waiting"]) == (
+        "git_remote_away", "no route", 1, 1,
+    )  # fmt: skip
+    assert told["away_since"] < told["next_try_at"]
 
 
 async def test_a_new_customer_has_a_box_and_tokens_that_open_their_doors(house: House) -> None:
