@@ -18,7 +18,7 @@ from controller.core import clock, failpoints
 from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
 from controller.domain.git_remote import EVERYTHING_REFUSED
-from controller.gitops import answers, manifests
+from controller.gitops import answers, children, manifests
 from controller.gitops.manifests import ManifestError
 from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
 
@@ -102,8 +102,8 @@ def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
 
     Of a box whose job was refused nothing else is tried: what follows it is in neither list. Where the remote refuses
     everything, that is BranchClosed and no job's fault. Raises RemoteAway (as that is one) or (after ``TRIES`` lost
-    races) PushRejected if it stopped before anything became of any job, else it is the outcome's ``trouble``. Calling
-    again is safe.
+    races) PushRejected, or RoundOver, if it stopped before anything became of any job, else that is the outcome's
+    ``trouble``. Calling again is safe.
     """
     outcome, blame = Outcome(), _Blame()
     groups = deque([list(intents)])
@@ -115,6 +115,7 @@ def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
                 blame.taken |= bool(group) and _land(repository, group, outcome)
             except PushRefused as error:
                 groups.extendleft(_narrowed(group, outcome, blame, error))
+                children.check_time()
     except Temporary as error:
         if not outcome.landed and not outcome.refused:
             raise
@@ -170,6 +171,7 @@ def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> 
             except PushRejected:
                 log.info("gitops.push_rejected", attempt=attempt + 1, jobs=len(built))
                 time.sleep(random.uniform(0, min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)))  # noqa: S311, only a wait
+                children.check_time()
                 continue
             outcome.built_at, outcome.pushed_at = made.built_at, clock.now()
             failpoints.hit("gitops.after_push")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import configparser
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 import git
 from pydantic import Field
@@ -24,7 +25,7 @@ from controller.core import clock
 from controller.core import log as logs
 from controller.core.errors import Permanent, Temporary, foreign
 from controller.core.settings import Group
-from controller.gitops import answers
+from controller.gitops import answers, children
 from controller.gitops.answers import Verdict
 
 log = logs.get(__name__)
@@ -260,14 +261,15 @@ def _run_raw(runner: git.Git, command: list[str], timeout: timedelta, istream: B
 def _execute(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None) -> bytes:
     with runner.custom_environment(**_ENVIRONMENT):
         # raw git without GitPython's own option handling; it needs a real descriptor as input
-        out = runner.execute(
-            command,
-            istream=istream,
-            kill_after_timeout=timeout.total_seconds(),
-            stdout_as_string=False,
-            strip_newline_in_stdout=False,
-        )
-    return out if isinstance(out, bytes) else str(out).encode()
+        started = runner.execute(command, istream=istream, as_process=True, start_new_session=True)
+    process = cast(subprocess.Popen[bytes], started.proc)
+    try:
+        out, told = children.finish(process, timeout)
+    except TimeoutError as exc:
+        raise git.GitCommandError(command, 1, str(exc).encode()) from exc
+    if process.returncode != 0:
+        raise git.GitCommandError(command, process.returncode, told, out)
+    return out
 
 
 def batched(out: bytes) -> Iterator[bytes]:

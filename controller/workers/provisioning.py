@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,17 +26,22 @@ from controller.domain import bells, boxes, git_remote, jobs, progress
 from controller.domain.boxes import Box
 from controller.domain.completion import finish
 from controller.domain.jobs import Job, JobState, Verb
-from controller.gitops import answers, commits, manifests
+from controller.gitops import answers, children, commits, manifests
+from controller.gitops.children import Round, RoundOver
 from controller.gitops.commits import Intent, Outcome
 from controller.gitops.repository import BranchClosed, RemoteAway, Repository
 
 log = logs.get(__name__)
+T = TypeVar("T")
 
 COMMITS = metrics.counter("git_commits", "Jobs that landed in Git, each in a commit of its own")
 PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to the remote's answer")
 FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
 NO_WAIT = timedelta(0)
+LIMIT = timedelta(seconds=100)
+"""For one call of the writer: below its actor's time limit, which would cut it off in the middle."""
+
 STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
 """Verbs after which no pod may be left."""
 
@@ -42,17 +50,22 @@ class DiskUnusable(Temporary):
     """Raised when the writer's own disk takes no more, is read-only or is gone."""
 
 
-async def write_commits(database: Database, repository: Repository, cluster: Cluster) -> timedelta | None:
+async def write_commits(
+    database: Database, repository: Repository, cluster: Cluster, limit: timedelta = LIMIT
+) -> timedelta | None:
     """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows.
 
-    While the remote is away nobody asks it; whoever found that out is told when to call again.
+    When to call again: at once if ``limit`` left something undone, later if the remote was found to be away; None if
+    nothing is left, or whoever found out was told. No git of it runs longer than ``limit``, or after a cancellation.
     """
     async with database.exclusive(WRITER_LOCK) as held:
-        while held:
-            wait = await _write_batch(database, repository, cluster)
-            if wait != NO_WAIT:
-                return wait
-    return None
+        with children.within(limit) as current:
+            wait = NO_WAIT if held else None
+            while wait == NO_WAIT:
+                wait = await _write_batch(database, repository, cluster, current)
+                if current.late():
+                    break
+    return wait
 
 
 async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
@@ -104,7 +117,9 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
         return await finish(session, box)
 
 
-async def _write_batch(database: Database, repository: Repository, cluster: Cluster) -> timedelta | None:
+async def _write_batch(
+    database: Database, repository: Repository, cluster: Cluster, current: Round
+) -> timedelta | None:
     """Land one batch; when to go on, None if this round is over."""
     async with database.transaction() as session:
         if (await git_remote.get(session)).resting():
@@ -114,7 +129,7 @@ async def _write_batch(database: Database, repository: Repository, cluster: Clus
     if not batch:
         return None
     try:
-        outcome = await _land(database, repository, batch, owners)
+        outcome = await _land(database, repository, batch, owners, current)
     except CloudError as error:
         outcome = Outcome(trouble=error)
     wait = await _record(database, batch, outcome)
@@ -134,15 +149,31 @@ def _count(outcome: Outcome) -> None:
         FAILURES.labels(error.code).inc()
 
 
-async def _land(database: Database, repository: Repository, batch: list[Job], owners: dict[str, Box]) -> Outcome:
+async def _land(
+    database: Database, repository: Repository, batch: list[Job], owners: dict[str, Box], current: Round
+) -> Outcome:
     try:
-        tip = await asyncio.to_thread(repository.fetch)
+        tip = await _to_its_end(repository.fetch, current)
         bases = await _note_base(database, batch, tip)
         failpoints.hit("gitops.claimed")
         intents = [_intent(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]
-        return await asyncio.to_thread(commits.write, repository, intents)
+        return await _to_its_end(partial(commits.write, repository, intents), current)
     except OSError as exc:
         raise DiskUnusable("git_disk_unusable", retry_after=timedelta(seconds=5), reason=foreign(exc)) from exc
+
+
+async def _to_its_end(work: Callable[[], T], current: Round) -> T:
+    """Do the work in a thread; a cancellation ends its git, and leaves only once the thread is over.
+
+    Nobody else may touch the clone or hold the writer's lock before that.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        current.stop()
+        await asyncio.wait([running])
+        raise
 
 
 def _intent(job: Job, box: Box, base: str) -> Intent:
@@ -192,7 +223,7 @@ async def _record(database: Database, batch: list[Job], outcome: Outcome) -> tim
                 told = {"job": job.id, "verb": job.verb, "rev": job.rev, "sha": stored.commit_sha}
                 await progress.add(session, box.id, "committed", **told, **times)
                 log.info("gitops.committed", box_id=box.id, job_id=job.id, verb=job.verb, sha=stored.commit_sha)
-            elif isinstance(error := outcome.refused.get(job.id) or outcome.trouble, RemoteAway):
+            elif isinstance(error := outcome.refused.get(job.id) or outcome.trouble, RemoteAway | RoundOver):
                 jobs.waits(stored, error)
             elif error is not None:
                 jobs.failed(stored, error)
@@ -217,7 +248,7 @@ async def _judge(session: AsyncSession, batch: list[Job], outcome: Outcome) -> t
     if outcome.trouble is None or outcome.landed:
         git_remote.answered(remote)
     if not isinstance(outcome.trouble, RemoteAway):
-        return NO_WAIT if outcome.trouble is None else None
+        return NO_WAIT if outcome.trouble is None or isinstance(outcome.trouble, RoundOver) else None
     reason = str(outcome.trouble.facts.get("reason"))
     if outcome.trouble.code == git_remote.EVERYTHING_REFUSED:
         git_remote.refuses_everybody(remote, answers.gist(reason), {})

@@ -59,6 +59,19 @@ def pushes(remote: Path) -> int:
     return (remote / "hooks" / "pushes").read_text().count("\n")
 
 
+def hang_on_push(remote: Path) -> None:
+    """Install a hook that never answers and writes down its process."""
+    hook = remote / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho $$ >> hooks/hanging\nexec sleep 600\n")
+    hook.chmod(0o755)
+
+
+def hanging(remote: Path) -> list[int]:
+    """The processes of such a hook so far."""
+    told = remote / "hooks" / "hanging"
+    return [int(line) for line in told.read_text().splitlines()] if told.exists() else []
+
+
 def accept_pushes(remote: Path) -> None:
     """Take the hook away again."""
     (remote / "hooks" / "pre-receive").unlink()

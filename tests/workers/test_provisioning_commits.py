@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from controller.domain import boxes, lifecycle
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
 from controller.gitops.repository import GitSettings, Repository
-from controller.workers import provisioning
+from controller.workers import actors, provisioning
 from tests.gitops import remotes
+from tests.gitops.test_children import alive
 from tests.proxy.conftest import bought
 from tests.proxy.waiting import until
 from tests.workers.test_provisioning import KUBECONFIG
@@ -139,3 +141,42 @@ async def test_what_follows_a_refused_job_lands_after_it_was_refused(
     await provisioning.write_commits(database, clone(Repository, remote, "a"), cluster)
     told = [(job.rev, job.state) for job in await all_jobs(database)]
     assert told == [(1, "committed"), (2, "failed"), (3, "committed")]
+
+
+async def test_a_round_that_is_cut_off_leaves_no_git_and_the_next_goes_on(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    await bought(database)
+    remotes.hang_on_push(remote)
+    cut = asyncio.create_task(provisioning.write_commits(database, clone(Repository, remote, "a"), cluster))
+
+    async def hangs() -> bool:
+        return bool(remotes.hanging(remote))
+
+    await until(hangs)
+    cut.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+    await until(partial(ended, remotes.hanging(remote)))
+    remotes.accept_pushes(remote)
+    await provisioning.write_commits(database, clone(Repository, remote, "a"), cluster)
+    assert [(job.state, job.attempts) for job in await all_jobs(database)] == [("committed", 0)]
+
+
+async def test_a_hanging_remote_ends_with_the_round_and_costs_no_attempt(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    await bought(database)
+    remotes.hang_on_push(remote)
+    repository = clone(Repository, remote, "a")
+    again = await provisioning.write_commits(database, repository, cluster, timedelta(seconds=1))
+    assert again == timedelta(0)
+    assert [(job.state, job.attempts) for job in await all_jobs(database)] == [("queued", 0)]
+
+
+def test_a_round_ends_before_its_actor_does() -> None:
+    assert provisioning.LIMIT.total_seconds() * 1000 < actors.TIME_LIMIT_MS
+
+
+async def ended(pids: list[int]) -> bool:
+    return not any(alive(pid) for pid in pids)
