@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import Any
 
-import helm_python
 import kubernetes_validate
 import pytest
-import yaml
 
-from controller.cli import app
 from controller.sandbox.services import Addresses, platform
 from controller.sandbox.state import PORTS, State
+from tests.charts.deployments import ENVIRONMENTS, PROCESSES, of, pod, rendered
 
-CHART = Path(__file__).resolve().parents[2] / "charts/platform"
-NOT_SERVED = {"up", "demo", "migrate"}
-PROCESSES = sorted(
-    str(one.callback.__name__)
-    for one in app.registered_commands
-    if one.callback and one.callback.__name__ not in NOT_SERVED
-)
 ONLY_IN_A_SANDBOX = {"KUBECONFIG", "POD_METRICS_INTERVAL", "STRIPE_API_URL", "TELEGRAM_API_URL"}
 READ_BY_NOBODY = {"CACHE_REDIS_URL"}
 IN_CLUSTER = {"writer", "watcher"}
-Object = dict[str, Any]
 
 
-@functools.cache
-def rendered() -> list[Object]:
-    given = yaml.safe_load((CHART / "values.yaml").read_text())
-    with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(given, name="platform", namespace="openclaw-cloud")
-    return [found for text in files.values() for found in yaml.safe_load_all(text) if found]
-
-
-def of(kind: str, process: str) -> Object:
-    name = {"proxy": "token-proxy"}.get(process, process)
-    (found,) = [one for one in rendered() if one["kind"] == kind and one["metadata"]["name"] == name]
-    return found
-
-
-def pod(process: str) -> Object:
-    found: Object = of("Deployment", process)["spec"]["template"]["spec"]
-    return found
-
-
-def test_kubernetes_schemas_accept_every_object() -> None:
-    for item in rendered():
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_kubernetes_schemas_accept_every_object(environment: str) -> None:
+    for item in rendered(environment):
         kubernetes_validate.validate(item, "1.37", strict=True)
 
 

@@ -1,0 +1,51 @@
+{{/* The private ranges, as no traffic to the internet may reach them: the same as charts/box closes to boxes. */}}
+{{- define "platform.private" -}}
+[0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16/32, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/4, 240.0.0.0/4]
+{{- end }}
+
+{{/* The egress rules of a pod, DNS first. Takes a list: the root, and the kinds of destinations. */}}
+{{- define "platform.egress" }}
+{{- $root := index . 0 }}
+- to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
+  ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{- range $kind := index . 1 }}
+{{- $to := get $root.Values.destinations $kind }}
+- to:
+    {{- range $to.cidrs }}
+    - ipBlock: {cidr: {{ . }}}
+    {{- else }}
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except: {{ concat (include "platform.private" $root | fromYamlArray) $root.Values.blocked_cidrs | toJson }}
+    {{- end }}
+  ports: [{{ range $at, $port := $to.ports }}{{ if $at }}, {{ end }}{protocol: TCP, port: {{ $port }}}{{ end }}]
+{{- end }}
+{{- end }}
+
+{{/* Who may call a process, as peers. Takes a list: the root, the process and what files/processes.yaml says of it. */}}
+{{- define "platform.callers" }}
+{{- $root := index . 0 }}
+{{- $process := index . 1 }}
+- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $root.Values.monitoring_namespace }}}}
+{{- range (index . 2).callers }}
+{{- if eq . "boxes" }}
+- namespaceSelector: {matchExpressions: [{key: openclaw.cloud/box, operator: Exists}]}
+{{- else if eq . "external-secrets" }}
+- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $root.Values.external_secrets_namespace }}}}
+{{- else if $root.Values.ingress }}
+- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $root.Values.ingress.namespace }}}}
+{{- end }}
+{{- end }}
+{{- if get $root.Values.node_ports $process }}
+# A node's port: the caller's address may be anybody's, or the node's own.
+- ipBlock: {cidr: 0.0.0.0/0}
+{{- end }}
+{{- end }}
+
+{{/* What every container of ours may do: nothing. */}}
+{{- define "platform.confined" -}}
+{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+{{- end }}
+{{- define "platform.account" -}}
+{runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
+{{- end }}

@@ -1,0 +1,151 @@
+"""How the platform is reached from outside, and in what a developer's cluster differs from production."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import helm_python
+import pytest
+
+from api.app import create
+from api.deps import Parts
+from tests.charts.deployments import ENVIRONMENTS, Object, changed, of, rendered
+
+PRIVATE = re.compile(r"/(internal|admin)/.*|/(metrics|healthz|readyz|docs.*|redoc|openapi\.json)")
+DIFFER = {
+    ("Deployment", "spec.template.spec.containers.*.env.*.value"),
+    ("Deployment", "spec.template.spec.containers.*.image"),
+    ("NetworkPolicy", "spec.egress.*.ports.*.port"),
+    ("NetworkPolicy", "spec.egress.*.to.*.ipBlock.cidr"),
+    ("NetworkPolicy", "spec.egress.*.to.*.ipBlock.except.*"),
+    ("NetworkPolicy", "spec.ingress.*.from.*.ipBlock.cidr"),
+    ("NetworkPolicy", "spec.ingress.*.from.*.namespaceSelector.matchLabels.kubernetes.io/metadata.name"),
+    ("Service", "spec.ports.*.nodePort"),
+    ("Service", "spec.type"),
+}
+ONLY_IN_PRODUCTION = {("Ingress", "web")}
+TOLD_OTHERWISE = {"CELL", "GIT_REMOTE", "WEB_URL"}
+
+
+def ways(environment: str) -> dict[str, set[int | None]]:
+    found = {one["metadata"]["name"]: one["spec"] for one in rendered(environment) if one["kind"] == "Service"}
+    return {
+        name: {port.get("nodePort") for port in spec["ports"]}
+        for name, spec in found.items()
+        if spec["type"] != "ClusterIP"
+    }
+
+
+def test_a_port_of_the_nodes_leads_in_on_a_developers_cluster_alone() -> None:
+    assert ways("production") == {}
+    assert ways("dev") == {"api": {30080}, "token-proxy": {30081}}
+
+
+def test_production_is_entered_by_an_ingress_of_a_class_that_is_still_maintained() -> None:
+    (ingress,) = [one for one in rendered() if one["kind"] == "Ingress"]
+    assert ingress["spec"]["ingressClassName"] == "traefik"
+    assert ingress["metadata"]["annotations"] == {"cert-manager.io/cluster-issuer": "letsencrypt"}
+    assert ingress["spec"]["tls"] == [{"hosts": ["openclaw.example"], "secretName": "web-tls"}]
+
+
+def test_the_class_and_its_annotations_are_values() -> None:
+    made = changed(ingress={"class_name": "nginx", "annotations": {"a": "b"}})
+    (ingress,) = [one for one in made if one["kind"] == "Ingress"]
+    assert (ingress["spec"]["ingressClassName"], ingress["metadata"]["annotations"]["a"]) == ("nginx", "b")
+
+
+def test_an_ingress_for_pages_without_https_is_refused() -> None:
+    with pytest.raises(helm_python.HelmError, match="https://"):
+        changed(settings={"web_url": "http://openclaw.example"})
+
+
+def is_routed(path: str) -> bool:
+    (rule,) = of("Ingress", "web")["spec"]["rules"]
+    return any(
+        path == one["path"] or (one["pathType"] == "Prefix" and path.startswith(one["path"].rstrip("/") + "/"))
+        for one in rule["http"]["paths"]
+    )
+
+
+def paths(routes: Iterable[Any]) -> Iterator[str]:
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        yield from [route.path] if inner is None else paths(inner.routes)
+
+
+def test_the_web_reaches_every_route_of_the_api_but_the_private_ones() -> None:
+    routes = list(paths(create(cast(Parts, None)).routes))
+    assert {"/webhooks/stripe", "/admin/jobs", "/internal/agent/profile", "/metrics"} <= set(routes)
+    # a new route for customers has to be named in charts/platform/files/processes.yaml
+    assert {path for path in routes if is_routed(path)} == {path for path in routes if not PRIVATE.fullmatch(path)}
+
+
+def callers(process: str, environment: str = "production") -> list[Object]:
+    (rule,) = of("NetworkPolicy", process, environment)["spec"]["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+    found: list[Object] = rule["from"]
+    return found
+
+
+def namespaces(process: str) -> set[str]:
+    selectors = [one["namespaceSelector"] for one in callers(process)]
+    labels = {one["matchLabels"]["kubernetes.io/metadata.name"] for one in selectors if "matchLabels" in one}
+    return labels | {item["key"] for one in selectors for item in one.get("matchExpressions", [])}
+
+
+@pytest.mark.parametrize(
+    ("process", "who"),
+    [
+        ("api", {"monitoring", "openclaw.cloud/box", "traefik"}),
+        ("proxy", {"monitoring", "openclaw.cloud/box"}),
+        ("secrets", {"monitoring", "external-secrets"}),
+        ("writer", {"monitoring"}),
+        ("meter", {"monitoring"}),
+    ],
+)
+def test_each_process_is_called_by_those_who_need_it_alone(process: str, who: set[str]) -> None:
+    assert namespaces(process) == who
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_nobody_names_is_denied(environment: str) -> None:
+    assert of("NetworkPolicy", "default-deny", environment)["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+
+
+def leaves(node: Any, *path: str) -> dict[tuple[str, ...], Any]:
+    if isinstance(node, list):
+        return {key: value for at, one in enumerate(node) for key, value in leaves(one, *path, str(at)).items()}
+    if isinstance(node, dict) and node:
+        return {key: value for name, one in node.items() for key, value in leaves(one, *path, name).items()}
+    return {path: node}
+
+
+def by_name(environment: str) -> dict[tuple[str, str], dict[tuple[str, ...], Any]]:
+    return {(one["kind"], one["metadata"]["name"]): leaves(one) for one in rendered(environment)}
+
+
+def test_only_what_has_to_differ_differs_from_production_on_a_developers_cluster() -> None:
+    dev, production = by_name("dev"), by_name("production")
+    assert production.keys() - dev.keys() == ONLY_IN_PRODUCTION
+    assert dev.keys() <= production.keys()
+    found = {
+        (name[0], ".".join("*" if part.isdigit() else part for part in path))
+        for name in dev
+        for path in dev[name].keys() | production[name].keys()
+        if dev[name].get(path) != production[name].get(path)
+    }
+    assert found <= DIFFER
+
+
+def test_processes_are_told_the_same_names_and_other_values_only_of_places() -> None:
+    for process in ("api", "writer", "notices", "proxy", "meter"):
+        both = [
+            of("Deployment", process, one)["spec"]["template"]["spec"]["containers"][0]["env"] for one in ENVIRONMENTS
+        ]
+        assert [one["name"] for one in both[0]] == [one["name"] for one in both[1]]
+        assert {one["name"] for one, other in zip(*both, strict=True) if one != other} <= TOLD_OTHERWISE
