@@ -17,6 +17,10 @@ PRIVATE = re.compile(r"/(internal|admin)/.*|/(metrics|healthz|readyz|docs.*|redo
 DIFFER = {
     ("Deployment", "spec.template.spec.containers.*.env.*.value"),
     ("Deployment", "spec.template.spec.containers.*.image"),
+    ("ExternalSecret", "spec.data.*.remoteRef.key"),
+    ("ExternalSecret", "spec.secretStoreRef.kind"),
+    ("ExternalSecret", "spec.secretStoreRef.name"),
+    ("Job", "spec.template.spec.containers.*.image"),
     ("NetworkPolicy", "spec.egress.*.ports.*.port"),
     ("NetworkPolicy", "spec.egress.*.to.*.ipBlock.cidr"),
     ("NetworkPolicy", "spec.egress.*.to.*.ipBlock.except.*"),

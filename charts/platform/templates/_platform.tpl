@@ -49,3 +49,23 @@
 {{- define "platform.account" -}}
 {runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
 {{- end }}
+{{- define "platform.resources" -}}
+{requests: {cpu: 100m, memory: 192Mi, ephemeral-storage: 64Mi}, limits: {cpu: "1", memory: 512Mi, ephemeral-storage: 3Gi}}
+{{- end }}
+
+{{/* What has to be there before the migrations run, and so before everything else. */}}
+{{- define "platform.groundwork" -}}
+{argocd.argoproj.io/sync-wave: "-2"}
+{{- end }}
+
+{{/* The Secret of a process. Takes a list: the root and the process. Its version is in its name: a new one is a new pod. */}}
+{{- define "platform.secret" -}}
+platform-{{ index . 1 }}-v{{ (index . 0).Values.secrets.version | int }}
+{{- end }}
+
+{{/* With what the kubelet pulls images; a field of a ServiceAccount. */}}
+{{- define "platform.pull" }}
+{{- with .Values.image_pull_secret }}
+imagePullSecrets: [{name: {{ . }}}]
+{{- end }}
+{{- end }}
