@@ -1,0 +1,150 @@
+"""Who sees which secret: as few as a process's own settings ask for, from one store, by names alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import jsonschema
+import pytest
+from pydantic import SecretStr
+
+from api.settings import ApiSettings, SecretEndpointSettings
+from controller.clients.email import MailSettings
+from controller.clients.kubernetes import ClusterSettings
+from controller.clients.stripe import StripeSettings
+from controller.clients.telegram import TelegramSettings
+from controller.core.metrics import MetricsSettings
+from controller.core.settings import DatabaseSettings, Group, QueueSettings, SealingSettings, TokenSettings
+from controller.domain.boxes import BoxSettings
+from controller.domain.lifecycle import LifecycleSettings
+from controller.domain.pod_metrics import PodMetricsSettings
+from controller.gitops.repository import GitSettings
+from controller.workers.notices import NoticeSettings
+from controller.workers.sweeper import SweeperSettings
+from proxy.settings import ProxySettings
+from tests.charts.deployments import PROCESSES, Object, changed, of, pod, rendered
+
+STORE = (DatabaseSettings, QueueSettings)
+CONTROL = (*STORE, SealingSettings, TokenSettings, BoxSettings)
+"""What ``controller.workers.context`` loads."""
+READS: dict[str, tuple[type[Group], ...]] = {
+    "api": (*CONTROL, ApiSettings, StripeSettings),
+    "meter": (*STORE, MetricsSettings),
+    "migrate": (DatabaseSettings,),
+    "notices": (
+        *STORE, SealingSettings, TelegramSettings, MailSettings, NoticeSettings, LifecycleSettings, MetricsSettings
+    ),
+    "proxy": (*STORE, TokenSettings, ProxySettings),
+    "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
+    "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, MetricsSettings),
+    "watcher": (*CONTROL, ClusterSettings, PodMetricsSettings, MetricsSettings),
+    "worker": (*CONTROL, StripeSettings, MetricsSettings),
+    "writer": (*CONTROL, GitSettings, ClusterSettings, MetricsSettings),
+}  # fmt: skip
+ALL = sorted(READS)
+ONLY_IN = {
+    "ADMIN_TOKEN": {"api"},
+    "LLM_UPSTREAM_KEY": {"proxy"},
+    "SECRETS_TOKEN": {"secrets"},
+    "SMTP_URL": {"notices"},
+    "STRIPE_API_KEY": {"api", "worker"},
+    "STRIPE_WEBHOOK_SECRET": {"api", "worker"},
+    "SEALING_KEY": {"api", "notices", "secrets", "sweeper", "watcher", "worker", "writer"},
+    "TOKEN_PEPPER": {"api", "proxy", "sweeper", "watcher", "worker", "writer"},
+}
+"""Whoever else sees one of these is one leak more."""
+
+
+def environment(process: str) -> list[Object]:
+    found: list[Object] = pod(process, "Job" if process == "migrate" else "Deployment")["containers"][0]["env"]
+    return found
+
+
+def secrets(process: str) -> set[str]:
+    return {one["name"] for one in environment(process) if "valueFrom" in one}
+
+
+def asked(process: str, *, required: bool) -> set[str]:
+    return {
+        name.upper()
+        for group in READS[process]
+        for name, field in group.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation)) and (field.is_required() or not required)
+    }
+
+
+def external(process: str) -> Object:
+    return of("ExternalSecret", f"platform-{process}-v1")
+
+
+def test_every_process_and_the_migrations_are_looked_at() -> None:
+    assert sorted([*PROCESSES, "migrate"]) == ALL
+
+
+@pytest.mark.parametrize("process", ALL)
+def test_a_process_gets_the_secrets_that_its_settings_ask_for_and_no_other(process: str) -> None:
+    assert asked(process, required=True) <= secrets(process) <= asked(process, required=False)
+
+
+@pytest.mark.parametrize("process", ALL)
+def test_a_process_is_told_nothing_that_it_does_not_read(process: str) -> None:
+    fields = {name.upper() for group in READS[process] for name in group.model_fields}
+    assert {one["name"] for one in environment(process)} <= fields
+
+
+@pytest.mark.parametrize("secret", ONLY_IN)
+def test_a_secret_is_where_it_is_used_and_nowhere_else(secret: str) -> None:
+    assert {process for process in ALL if secret in secrets(process)} == ONLY_IN[secret]
+    fetched = {one["metadata"]["name"]: {item["secretKey"] for item in one["spec"]["data"]} for one in externals()}
+    assert {name for name, keys in fetched.items() if secret in keys} == {
+        f"platform-{one}-v1" for one in ONLY_IN[secret]
+    }
+
+
+def externals() -> list[Object]:
+    return [one for one in rendered() if one["kind"] == "ExternalSecret"]
+
+
+@pytest.mark.parametrize("process", ALL)
+def test_what_a_process_reads_is_what_is_fetched_for_it(process: str) -> None:
+    refs = [one["valueFrom"]["secretKeyRef"] for one in environment(process) if "valueFrom" in one]
+    fetched = external(process)["spec"]
+    assert {ref["name"] for ref in refs} == {fetched["target"]["name"]}
+    assert {ref["key"] for ref in refs} == {one["secretKey"] for one in fetched["data"]}
+    assert {(one["remoteRef"]["key"], one["remoteRef"]["property"] == one["secretKey"]) for one in fetched["data"]} == {
+        ("openclaw-cloud/platform", True)
+    }
+
+
+def form() -> Object:
+    """The form of a box's ExternalSecret, with the platform's names and any number of properties of one entry."""
+    made: Object = json.loads((Path(__file__).parent / "external-secret.schema.json").read_text())
+    names, data = made["properties"]["metadata"]["properties"], made["properties"]["spec"]["properties"]["data"]
+    names["name"] = {"pattern": "^platform-[a-z]+-v[1-9][0-9]*$"}
+    names["namespace"] = {"const": "openclaw-cloud"}
+    del data["maxItems"]
+    remote = data["items"]["properties"]["remoteRef"]
+    remote["required"] = ["key", "property"]
+    remote["properties"] |= {"key": {"type": "string"}, "property": {"pattern": "^[A-Z_]+$"}}
+    return made
+
+
+def test_every_external_secret_has_the_form_that_its_kind_asks_for() -> None:
+    assert len(externals()) >= len(ALL)
+    for item in externals():
+        jsonschema.validate(item, form())
+
+
+def test_a_new_version_is_a_new_secret_and_a_new_pod() -> None:
+    made = {(one["kind"], one["metadata"]["name"]): one for one in changed(secrets={"version": 2})}
+    env = made["Deployment", "api"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    names = {one["valueFrom"]["secretKeyRef"]["name"] for one in env if "valueFrom" in one}
+    assert names == {"platform-api-v2"}
+    assert ("ExternalSecret", "platform-api-v2") in made
+    assert ("ExternalSecret", "platform-api-v1") not in made
+
+
+def test_no_secret_has_its_value_in_the_chart() -> None:
+    assert [one["kind"] for one in rendered() if one["kind"] == "Secret"] == []
