@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import jsonschema
 import pytest
@@ -20,7 +20,7 @@ from controller.core.settings import DatabaseSettings, Group, QueueSettings, Sea
 from controller.domain.boxes import BoxSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.domain.pod_metrics import PodMetricsSettings
-from controller.gitops.repository import GitSettings
+from controller.gitops.repository import Repository
 from controller.workers.notices import NoticeSettings
 from controller.workers.sweeper import SweeperSettings
 from proxy.settings import ProxySettings
@@ -41,11 +41,14 @@ READS: dict[str, tuple[type[Group], ...]] = {
     "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, MetricsSettings),
     "watcher": (*CONTROL, ClusterSettings, PodMetricsSettings, MetricsSettings),
     "worker": (*CONTROL, StripeSettings, MetricsSettings),
-    "writer": (*CONTROL, GitSettings, ClusterSettings, MetricsSettings),
+    "writer": (*CONTROL, get_type_hints(Repository.__init__)["settings"], ClusterSettings, MetricsSettings),
 }  # fmt: skip
 ALL = sorted(READS)
+PUSH = {"GIT_TOKEN", "GIT_SSH_KEY"}
+"""What opens an ``https`` remote, and what an ``ssh`` one; a remote without either is not asked for."""
 ONLY_IN = {
     "ADMIN_TOKEN": {"api"},
+    "GIT_TOKEN": {"writer"},
     "LLM_UPSTREAM_KEY": {"proxy"},
     "SECRETS_TOKEN": {"secrets"},
     "SMTP_URL": {"notices"},
@@ -75,6 +78,23 @@ def asked(process: str, *, required: bool) -> set[str]:
     }
 
 
+@pytest.mark.parametrize(
+    ("remote", "credential"),
+    [
+        ("https://git.example/x.git", {"GIT_TOKEN"}),
+        ("ssh://git@git.example/x.git", {"GIT_SSH_KEY"}),
+        ("git@git.example:x.git", {"GIT_SSH_KEY"}),
+        ("http://git.openclaw-cloud:8000/x.git", set()),
+    ],
+)
+def test_the_writer_alone_has_what_opens_the_remote(remote: str, credential: set[str]) -> None:
+    made = [one for one in changed(settings={"git_remote": remote}) if one["kind"] == "ExternalSecret"]
+    found = {one["metadata"]["name"]: {item["secretKey"] for item in one["spec"]["data"]} & PUSH for one in made}
+    assert {name: keys for name, keys in found.items() if keys} == (
+        {"platform-writer-v1": credential} if credential else {}
+    )
+
+
 def external(process: str) -> Object:
     return of("ExternalSecret", f"platform-{process}-v1")
 
@@ -85,13 +105,13 @@ def test_every_process_and_the_migrations_are_looked_at() -> None:
 
 @pytest.mark.parametrize("process", ALL)
 def test_a_process_gets_the_secrets_that_its_settings_ask_for_and_no_other(process: str) -> None:
-    assert asked(process, required=True) <= secrets(process) <= asked(process, required=False)
+    assert asked(process, required=True) <= secrets(process) <= asked(process, required=False) | PUSH
 
 
 @pytest.mark.parametrize("process", ALL)
 def test_a_process_is_told_nothing_that_it_does_not_read(process: str) -> None:
     fields = {name.upper() for group in READS[process] for name in group.model_fields}
-    assert {one["name"] for one in environment(process)} <= fields
+    assert {one["name"] for one in environment(process)} - PUSH <= fields
 
 
 @pytest.mark.parametrize("secret", ONLY_IN)

@@ -69,3 +69,11 @@ platform-{{ index . 1 }}-v{{ (index . 0).Values.secrets.version | int }}
 imagePullSecrets: [{name: {{ . }}}]
 {{- end }}
 {{- end }}
+
+{{/* The names of a process's secrets, as JSON. Takes a list: the root and what files/processes.yaml says of the process. */}}
+{{- define "platform.secrets" -}}
+{{- $remote := (index . 0).Values.settings.git_remote }}
+{{- $scheme := regexFind "^[a-z]+://" $remote | trimSuffix "://" | default "ssh" }}
+{{- $push := get ((index . 1).push | default dict) $scheme }}
+{{- (index . 1).secrets | concat (empty $push | ternary list (list $push)) | toJson }}
+{{- end }}
