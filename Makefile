@@ -13,7 +13,7 @@ help:
 	@echo "make test   every test, against real Postgres, Valkey, Git and Helm"
 	@echo "make test-faults  kills, cuts, full disks and wrong clocks, at full size (FAULTS_SCALE=0.1: a tenth)"
 	@echo "make lint types   ruff, import contracts; mypy --strict"
-	@echo "make generate     the chart's schema and plan table, from the Python models"
+	@echo "make generate     the charts' schemas and the plan table, from the Python models"
 	@echo "make lock         renew requirements.lock"
 
 # The lock is the stamp: a new lock fills the environment anew.
@@ -51,6 +51,7 @@ types: .venv/filled
 
 generate: .venv/filled
 	$(BIN)/python -m controller.gitops.chart
+	$(BIN)/python -m controller.gitops.platform_chart
 
 lock: .venv/filled
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

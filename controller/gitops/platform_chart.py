@@ -1,0 +1,184 @@
+"""What ``charts/platform`` is given. Its schema is written from here (``make generate``), never by hand.
+
+An environment chooses addresses, sizes and doors. What a process may see and whom it calls is the chart's own
+(``files/processes.yaml``) and no value.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from controller.gitops.chart import Cidr, Image, Name, Url
+from controller.gitops.manifests import Cell, Release
+
+CHART_DIR = Path(__file__).resolve().parents[2] / "charts/platform"
+
+_HOST, _PATH = r"[A-Za-z0-9.:_-]+", r"[A-Za-z0-9._~/-]+"
+Remote = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^(https?://{_HOST}/{_PATH}|ssh://([a-z]+@)?{_HOST}/{_PATH}|[a-z]+@[A-Za-z0-9._-]+:{_PATH})$"
+    ),
+]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,200}$")]
+Duration = Annotated[str, StringConstraints(pattern=r"^P(\d+D)?(T(\d+H)?(\d+M)?(\d+S)?)?$")]
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+# Strict: Helm's check takes no "443" or true for a number either.
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+NodePort = Annotated[int, Field(strict=True, ge=30000, le=32767)]
+Replicas = Annotated[int, Field(strict=True, ge=1, le=50)]
+Gibibytes = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+
+
+class _Values(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Settings(_Values):
+    """What processes are told, each as the variable of that name; which of them is told what is the chart's."""
+
+    cell: Cell
+    web_url: Url
+    """Where customers reach us; its host is the Ingress's."""
+
+    git_remote: Remote
+    """The GitOps repository, without a credential."""
+
+    git_user: Line | None = None
+    """The name that goes with an ``https`` remote's token."""
+
+    git_known_hosts: str | None = None
+    """The lines of a known_hosts file that name an ``ssh`` remote."""
+
+    llm_upstream_url: Url
+    """An OpenAI-compatible base address, ``/v1`` included."""
+
+    llm_models: dict[Line, Line] | None = None
+    """Public model name → the upstream's."""
+
+    box_release: Release | None = None
+    """The release of new boxes."""
+
+    mail_from: Line | None = None
+    retention: Duration | None = None
+    """How long a cancelled box's data is kept, as ISO 8601 has it: ``P7D``."""
+
+
+class ReplicasOf(_Values):
+    """The processes that may run more than once; a rollout of these interrupts nobody."""
+
+    api: Replicas = 1
+    proxy: Replicas = 1
+    secrets: Replicas = 1
+
+
+class NodePorts(_Values):
+    """Ports of every node that lead to a process."""
+
+    api: NodePort | None = None
+    proxy: NodePort | None = None
+
+
+class Ingress(_Values):
+    """How the web comes in."""
+
+    class_name: Name
+    namespace: Name
+    """Where the class's controller runs: its pods may call the API."""
+
+    annotations: dict[Key, str] = {}
+    """For the controller and for cert-manager."""
+
+
+class Store(_Values):
+    """The store of External Secrets that holds what processes keep secret."""
+
+    kind: Literal["SecretStore", "ClusterSecretStore"]
+    name: Name
+    entry: Key
+    """The entry whose properties are called as the variables are."""
+
+
+class Secrets(_Values):
+    """Where secrets come from."""
+
+    store: Store
+    version: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    """Raised after a value changed: every process then gets a new Secret and a new pod."""
+
+
+class Destination(_Values):
+    """Where one kind of traffic may go: TCP, to these ranges; without any, the internet without private ranges."""
+
+    cidrs: tuple[Cidr, ...]
+    ports: Annotated[tuple[Port, ...], Field(min_length=1)]
+
+
+class NamedDestination(Destination):
+    """One that is ours, and so never the internet."""
+
+    cidrs: Annotated[tuple[Cidr, ...], Field(min_length=1)]
+
+
+class Destinations(_Values):
+    """By kind; ``files/processes.yaml`` says which process has which."""
+
+    postgres: NamedDestination
+    redis: NamedDestination
+    kubernetes: NamedDestination
+    """The API server: the service's address and those behind it."""
+
+    git: Destination
+    web: Destination
+    mail: Destination
+
+
+class PlatformValues(_Values):
+    """All values of ``charts/platform``; what is not named here is refused."""
+
+    image: Image
+    """The processes' image, by digest: a tag can be moved."""
+
+    image_pull_secret: Name | None = None
+    """The Secret in the platform's namespace with which images are pulled; None: the registry lets everybody."""
+
+    argocd_namespace: Name
+    monitoring_namespace: Name
+    """Whose pods may read every process's ``/metrics``."""
+
+    external_secrets_namespace: Name
+    """Whose pods may call the secret endpoint."""
+
+    settings: Settings
+    secrets: Secrets
+    replicas: ReplicasOf
+    node_ports: NodePorts
+    ingress: Ingress | None = None
+    """None: no way in by the web."""
+
+    destinations: Destinations
+    blocked_cidrs: tuple[Cidr, ...]
+    """Closed to the internet's traffic beside all private ranges."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema (2020-12) of the chart's values, as Helm checks it at every render."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | PlatformValues.model_json_schema()
+
+
+def schema_file() -> bytes:
+    """``values.schema.json``."""
+    return json.dumps(schema(), indent=2).encode() + b"\n"
+
+
+def write(chart_dir: Path = CHART_DIR) -> None:
+    """Bring the schema up to date."""
+    (chart_dir / "values.schema.json").write_bytes(schema_file())
+
+
+if __name__ == "__main__":
+    write()
