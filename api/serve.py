@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
+
 from fastapi import FastAPI
 
 from api import app
 from api.deps import Parts
 from api.secrets import app as secrets_app
 from api.settings import ApiSettings, SecretEndpointSettings
+from api.tls import Certificate
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.core import log
 from controller.core.crypto import Sealer
@@ -49,3 +53,14 @@ def secrets() -> tuple[FastAPI, SecretEndpointSettings]:
     settings = load(SecretEndpointSettings)
     sealer = Sealer(load(SealingSettings).sealing_key.get_secret_value())
     return secrets_app.create(settings, Database(load(DatabaseSettings)), sealer), settings
+
+
+def secrets_tls(settings: SecretEndpointSettings) -> Callable[..., ssl.SSLContext] | None:
+    """What makes the secret endpoint's TLS for uvicorn; None where it speaks plain HTTP.
+
+    Raises SettingsError if the files do not hold a chain and its key.
+    """
+    if settings.secrets_tls_cert is None or settings.secrets_tls_key is None:
+        return None
+    certificate = Certificate(settings.secrets_tls_cert, settings.secrets_tls_key)
+    return lambda _config, _default: certificate.context()

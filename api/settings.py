@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import DirectoryPath, Field, SecretStr
+from pathlib import Path
+
+from pydantic import DirectoryPath, Field, SecretStr, ValidationInfo, field_validator
 
 from controller.core.settings import Group
 
@@ -28,3 +30,16 @@ class SecretEndpointSettings(Group):
     secrets_token: SecretStr = Field(min_length=24)
     cell: str = "local"
     """The only cell whose boxes' secrets this credential reaches."""
+
+    secrets_tls_cert: Path | None = None
+    """The file of the certificate chain, read again when it changes. None: plain HTTP, for a sandbox."""
+
+    secrets_tls_key: Path | None = Field(default=None, validate_default=True)
+    """The file of its key; either both are set or neither."""
+
+    @field_validator("secrets_tls_key")
+    @classmethod
+    def _belongs_to_a_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("secrets_tls_cert") is None):
+            raise ValueError("SECRETS_TLS_CERT and SECRETS_TLS_KEY are set together or not at all")
+        return key

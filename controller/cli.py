@@ -53,6 +53,7 @@ def secrets() -> None:
         application,
         host=settings.secrets_host,
         port=settings.secrets_port,
+        ssl_context_factory=serve.secrets_tls(settings),
         log_level="warning",
         timeout_graceful_shutdown=2,
     )
