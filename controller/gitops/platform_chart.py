@@ -103,12 +103,22 @@ class Store(_Values):
     """The entry whose properties are called as the variables are."""
 
 
+class Issuer(_Values):
+    """Who signs a certificate, as cert-manager names it."""
+
+    kind: Literal["Issuer", "ClusterIssuer"]
+    name: Name
+
+
 class Secrets(_Values):
     """Where secrets come from."""
 
     store: Store
     version: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
     """Raised after a value changed: every process then gets a new Secret and a new pod."""
+
+    tls: Issuer | None = None
+    """For the secret endpoint; None: it speaks plain HTTP."""
 
 
 class Destination(_Values):

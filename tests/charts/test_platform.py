@@ -12,9 +12,9 @@ from controller.sandbox.state import PORTS, State
 from tests.charts.deployments import ENVIRONMENTS, PROCESSES, of, pod, rendered
 
 ONLY_IN_A_SANDBOX = {"KUBECONFIG", "POD_METRICS_INTERVAL", "STRIPE_API_URL", "TELEGRAM_API_URL"}
-NOT_IN_A_SANDBOX = {"GIT_TOKEN"}
+NOT_IN_A_SANDBOX = {"GIT_TOKEN", "SECRETS_TLS_CERT", "SECRETS_TLS_KEY"}
 READ_BY_NOBODY = {"CACHE_REDIS_URL"}
-CUSTOM = {"external-secrets.io/v1"}
+CUSTOM = {"cert-manager.io/v1", "external-secrets.io/v1"}
 IN_CLUSTER = {"writer", "watcher"}
 
 

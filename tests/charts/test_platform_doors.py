@@ -19,7 +19,12 @@ DIFFER = {
     ("Deployment", "spec.template.spec.containers.*.env.CELL.value"),
     ("Deployment", "spec.template.spec.containers.*.env.GIT_REMOTE.value"),
     ("Deployment", "spec.template.spec.containers.*.env.GIT_TOKEN"),
+    ("Deployment", "spec.template.metadata.annotations.prometheus.io/scheme"),
+    ("Deployment", "spec.template.spec.containers.*.*Probe.httpGet.scheme"),
+    ("Deployment", "spec.template.spec.containers.*.env.SECRETS_TLS_*"),
     ("Deployment", "spec.template.spec.containers.*.env.WEB_URL.value"),
+    ("Deployment", "spec.template.spec.containers.*.volumeMounts.1"),
+    ("Deployment", "spec.template.spec.volumes.1"),
     ("Deployment", "spec.template.spec.containers.*.image"),
     ("ExternalSecret", "spec.data.*.remoteRef.key"),
     ("ExternalSecret", "spec.data.GIT_TOKEN"),
@@ -35,7 +40,7 @@ DIFFER = {
     ("Service", "spec.type"),
 }
 NAMED = {"env": "name", "data": "secretKey"}
-ONLY_IN_PRODUCTION = {("Ingress", "web")}
+ONLY_IN_PRODUCTION = {("Certificate", "secrets-tls"), ("Ingress", "web")}
 
 
 def ways(environment: str) -> dict[str, set[int | None]]:
