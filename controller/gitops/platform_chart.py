@@ -121,6 +121,22 @@ class Secrets(_Values):
     """For the secret endpoint; None: it speaks plain HTTP."""
 
 
+class OwnStore(_Values):
+    """A database of the chart's own: one pod with one volume and no copy."""
+
+    image: Image
+    """The official one, by digest."""
+
+    volume_gib: Gibibytes
+
+
+class OwnStores(_Values):
+    """Postgres, and the Redis that carries the queue. There is no cache: nothing reads one yet."""
+
+    postgres: OwnStore
+    redis: OwnStore
+
+
 class Destination(_Values):
     """Where one kind of traffic may go: TCP, to these ranges; without any, the internet without private ranges."""
 
@@ -169,6 +185,9 @@ class PlatformValues(_Values):
     node_ports: NodePorts
     ingress: Ingress | None = None
     """None: no way in by the web."""
+
+    stores: OwnStores | None = None
+    """For a developer's cluster; None: they are outside, where ``destinations`` says."""
 
     destinations: Destinations
     blocked_cidrs: tuple[Cidr, ...]

@@ -11,12 +11,16 @@
 {{- range $kind := index . 1 }}
 {{- $to := get $root.Values.destinations $kind }}
 - to:
+    {{- if get ($root.Values.stores | default dict) $kind }}
+    - podSelector: {matchLabels: {app.kubernetes.io/name: {{ $kind }}}}
+    {{- else }}
     {{- range $to.cidrs }}
     - ipBlock: {cidr: {{ . }}}
     {{- else }}
     - ipBlock:
         cidr: 0.0.0.0/0
         except: {{ concat (include "platform.private" $root | fromYamlArray) $root.Values.blocked_cidrs | toJson }}
+    {{- end }}
     {{- end }}
   ports: [{{ range $at, $port := $to.ports }}{{ if $at }}, {{ end }}{protocol: TCP, port: {{ $port }}}{{ end }}]
 {{- end }}
