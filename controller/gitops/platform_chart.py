@@ -137,6 +137,29 @@ class OwnStores(_Values):
     redis: OwnStore
 
 
+class NangoDatabase(_Values):
+    """A database of Nango's own, at the destination ``postgres``; its password is a secret."""
+
+    host: Name
+    port: Port
+    name: Name
+    user: Name
+    tls: bool
+
+
+class Nango(_Values):
+    """The service that holds customers' connections to others."""
+
+    image: Image
+    server_url: Url
+    """Where browsers reach it; providers send customers back to ``/oauth/callback`` there."""
+
+    connect_url: Url
+    """Where browsers reach its page, a host of its own."""
+
+    database: NangoDatabase
+
+
 class Destination(_Values):
     """Where one kind of traffic may go: TCP, to these ranges; without any, the internet without private ranges."""
 
@@ -188,6 +211,9 @@ class PlatformValues(_Values):
 
     stores: OwnStores | None = None
     """For a developer's cluster; None: they are outside, where ``destinations`` says."""
+
+    nango: Nango | None = None
+    """None: there is none."""
 
     destinations: Destinations
     blocked_cidrs: tuple[Cidr, ...]

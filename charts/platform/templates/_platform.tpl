@@ -10,6 +10,12 @@
   ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
 {{- range $kind := index . 1 }}
 {{- $to := get $root.Values.destinations $kind }}
+{{- if eq $kind "nango" }}
+{{- if $root.Values.nango }}
+- to: [{podSelector: {matchLabels: {app.kubernetes.io/name: nango}}}]
+  ports: [{protocol: TCP, port: http}]
+{{- end }}
+{{- else }}
 - to:
     {{- if get ($root.Values.stores | default dict) $kind }}
     - podSelector: {matchLabels: {app.kubernetes.io/name: {{ $kind }}}}
@@ -25,6 +31,7 @@
   ports: [{{ range $at, $port := $to.ports }}{{ if $at }}, {{ end }}{protocol: TCP, port: {{ $port }}}{{ end }}]
 {{- end }}
 {{- end }}
+{{- end }}
 
 {{/* Who may call a process, as peers. Takes a list: the root, the process and what files/processes.yaml says of it. */}}
 {{- define "platform.callers" }}
@@ -36,6 +43,10 @@
 - namespaceSelector: {matchExpressions: [{key: openclaw.cloud/box, operator: Exists}]}
 {{- else if eq . "external-secrets" }}
 - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $root.Values.external_secrets_namespace }}}}
+{{- else if eq . "nango" }}
+{{- if $root.Values.nango }}
+- podSelector: {matchLabels: {app.kubernetes.io/name: nango}}
+{{- end }}
 {{- else if $root.Values.ingress }}
 - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $root.Values.ingress.namespace }}}}
 {{- end }}
@@ -80,4 +91,9 @@ imagePullSecrets: [{name: {{ . }}}]
 {{- $scheme := regexFind "^[a-z]+://" $remote | trimSuffix "://" | default "ssh" }}
 {{- $push := get ((index . 1).push | default dict) $scheme }}
 {{- (index . 1).secrets | concat (empty $push | ternary list (list $push)) | toJson }}
+{{- end }}
+
+{{/* The names of Nango's secrets, as JSON. NANGO_ENCRYPTION_KEY can never be changed. */}}
+{{- define "platform.nango_secrets" -}}
+["NANGO_DB_PASSWORD", "RECORDS_DATABASE_URL", "NANGO_ENCRYPTION_KEY", "NANGO_DASHBOARD_USERNAME", "NANGO_DASHBOARD_PASSWORD"]
 {{- end }}
