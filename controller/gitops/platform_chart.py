@@ -102,6 +102,9 @@ class Store(_Values):
     entry: Key
     """The entry whose properties are called as the variables are."""
 
+    local: bool = False
+    """Whether the chart makes the store itself, over a Secret that is called as the entry: for developers."""
+
 
 class Issuer(_Values):
     """Who signs a certificate, as cert-manager names it."""

@@ -46,6 +46,8 @@ ONLY_IN_DEV = {("ExternalSecret", "platform-postgres-v1")} | {
     for kind in ("NetworkPolicy", "Service", "ServiceAccount", "StatefulSet")
     for store in ("postgres", "redis")
 }
+ONLY_IN_DEV |= {("SecretStore", "development")}
+ONLY_IN_DEV |= {(kind, "secret-store") for kind in ("Role", "RoleBinding", "ServiceAccount")}
 ONLY_IN_PRODUCTION = {("Certificate", "secrets-tls"), ("Ingress", "web")}
 
 

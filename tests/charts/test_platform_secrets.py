@@ -25,6 +25,7 @@ from controller.workers.notices import NoticeSettings
 from controller.workers.sweeper import SweeperSettings
 from proxy.settings import ProxySettings
 from tests.charts.deployments import PROCESSES, Object, changed, of, pod, rendered
+from tests.charts.test_platform_migration import wave
 
 STORE = (DatabaseSettings, QueueSettings)
 CONTROL = (*STORE, SealingSettings, TokenSettings, BoxSettings)
@@ -168,3 +169,47 @@ def test_a_new_version_is_a_new_secret_and_a_new_pod() -> None:
 
 def test_no_secret_has_its_value_in_the_chart() -> None:
     assert [one["kind"] for one in rendered() if one["kind"] == "Secret"] == []
+
+
+STORE_FORM: Object = {
+    "additionalProperties": False,
+    "required": ["provider"],
+    "properties": {
+        "provider": {
+            "additionalProperties": False,
+            "required": ["kubernetes"],
+            "properties": {
+                "kubernetes": {
+                    "additionalProperties": False,
+                    "required": ["remoteNamespace", "server", "auth"],
+                    "properties": {
+                        "remoteNamespace": {"type": "string"},
+                        "server": {"properties": {"caProvider": {"required": ["type", "name", "key"]}}},
+                        "auth": {"required": ["serviceAccount"]},
+                    },
+                }
+            },
+        }
+    },
+}
+
+
+def test_a_developers_store_is_one_secret_that_one_account_may_read() -> None:
+    store = of("SecretStore", "development", "dev")["spec"]
+    jsonschema.validate(store, STORE_FORM)
+    account = store["provider"]["kubernetes"]["auth"]["serviceAccount"]["name"]
+    rules = of("Role", account, "dev")["rules"]
+    assert {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["platform"], "verbs": ["get"]} in rules
+    assert [one["kind"] for one in of("RoleBinding", account, "dev")["subjects"]] == ["ServiceAccount"]
+    users = {one["spec"]["secretStoreRef"]["name"] for one in rendered("dev") if one["kind"] == "ExternalSecret"}
+    assert users == {"development"}
+
+
+def test_production_makes_no_store() -> None:
+    assert [one["kind"] for one in rendered() if "SecretStore" in one["kind"]] == []
+
+
+def test_a_developers_store_is_there_before_those_who_ask_it() -> None:
+    assert {
+        wave(of(kind, name, "dev")) for kind, name in (("SecretStore", "development"), ("Role", "secret-store"))
+    } == {-3}
