@@ -120,6 +120,9 @@ class Secrets(_Values):
     version: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
     """Raised after a value changed: every process then gets a new Secret and a new pod."""
 
+    signing: Annotated[bool, Field(strict=True)] = False
+    """Whether the git writer gets a key to sign its commits with."""
+
     tls: Issuer | None = None
     """For the secret endpoint; None: it speaks plain HTTP."""
 

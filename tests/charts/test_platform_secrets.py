@@ -45,8 +45,8 @@ READS: dict[str, tuple[type[Group], ...]] = {
     "writer": (*CONTROL, get_type_hints(Repository.__init__)["settings"], ClusterSettings, MetricsSettings),
 }  # fmt: skip
 ALL = sorted(READS)
-PUSH = {"GIT_TOKEN", "GIT_SSH_KEY"}
-"""What opens an ``https`` remote, and what an ``ssh`` one; a remote without either is not asked for."""
+PUSH = {"GIT_TOKEN", "GIT_SSH_KEY", "GIT_SIGNING_KEY"}
+"""What opens an ``https`` remote, and what an ``ssh`` one; and what commits are signed with, if they are."""
 ONLY_IN = {
     "ADMIN_TOKEN": {"api"},
     "GIT_TOKEN": {"writer"},
@@ -94,6 +94,15 @@ def test_the_writer_alone_has_what_opens_the_remote(remote: str, credential: set
     assert {name: keys for name, keys in found.items() if keys} == (
         {"platform-writer-v1": credential} if credential else {}
     )
+
+
+def test_a_key_to_sign_with_is_the_writers_and_only_if_commits_are_signed() -> None:
+    assert "GIT_SIGNING_KEY" not in str(rendered())
+    made = [one for one in changed(secrets={"signing": True}) if "GIT_SIGNING_KEY" in str(one)]
+    assert {(one["kind"], one["metadata"]["name"]) for one in made} == {
+        ("Deployment", "writer"),
+        ("ExternalSecret", "platform-writer-v1"),
+    }
 
 
 def external(process: str) -> Object:

@@ -90,7 +90,8 @@ imagePullSecrets: [{name: {{ . }}}]
 {{- $remote := (index . 0).Values.settings.git_remote }}
 {{- $scheme := regexFind "^[a-z]+://" $remote | trimSuffix "://" | default "ssh" }}
 {{- $push := get ((index . 1).push | default dict) $scheme }}
-{{- (index . 1).secrets | concat (empty $push | ternary list (list $push)) | toJson }}
+{{- $sign := and (index . 0).Values.secrets.signing (index . 1).sign }}
+{{- concat (index . 1).secrets (list $push $sign | compact) | toJson }}
 {{- end }}
 
 {{/* The names of Nango's secrets, as JSON. NANGO_ENCRYPTION_KEY can never be changed. */}}
