@@ -37,7 +37,8 @@ def load(group: type[GroupT]) -> GroupT:
         return group()
     except ValidationError as exc:
         first = exc.errors(include_input=False)[0]
-        variable = str(first["loc"][0]).upper()
+        # what is wrong with several variables together is nowhere in particular
+        variable = str(first["loc"][0] if first["loc"] else group.__name__).upper()
         raise SettingsError("setting_wrong", variable=variable, reason=first["msg"]) from exc
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 import pytest
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from controller.core.settings import DatabaseSettings, Group, SettingsError, TokenSettings, load
 
@@ -64,3 +64,20 @@ def test_a_pepper_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TOKEN_PEPPER", "p" * 31)
     with pytest.raises(SettingsError):
         load(TokenSettings)
+
+
+class Together(Group):
+    first: int = 2
+    last: int = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Together:
+        if self.first > self.last:
+            raise ValueError("FIRST is after LAST")
+        return self
+
+
+def test_what_is_wrong_only_together_names_the_group() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(Together)
+    assert caught.value.facts == {"variable": "TOGETHER", "reason": "Value error, FIRST is after LAST"}
