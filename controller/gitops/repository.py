@@ -1,4 +1,4 @@
-"""The only code that runs git: a full bare clone, commits built by ``fast-import``, plain pushes.
+"""The writer's repository: a full bare clone, commits built by ``fast-import``, plain pushes.
 
 Knows paths, bytes and messages; nothing of boxes or jobs. No work tree, no index, no rebase, no force. A push is a
 compare-and-swap on ``main``: whoever is late gets PushRejected, fetches and builds again.
@@ -6,39 +6,40 @@ compare-and-swap on ``main``: whoever is late gets PushRejected, fetches and bui
 
 from __future__ import annotations
 
-import configparser
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO
 
-import git
 from pydantic import Field
 
 from controller.core import clock
 from controller.core import log as logs
-from controller.core.errors import Permanent, Temporary, foreign
+from controller.core.errors import Permanent
 from controller.core.settings import Group
-from controller.gitops import answers, children
-from controller.gitops.answers import Verdict
+from controller.gitops import commands
+from controller.gitops.commands import BranchClosed, PushRefused, PushRejected, RemoteAway, RepositoryBroken
+
+__all__ = [
+    "BranchClosed",
+    "Commit",
+    "GitSettings",
+    "NotAPlainFile",
+    "PushRefused",
+    "PushRejected",
+    "RemoteAway",
+    "Repository",
+    "RepositoryBroken",
+]
 
 log = logs.get(__name__)
 
 MAIN = "refs/heads/main"
 _SCRATCH = "refs/writer/next"
-_ENVIRONMENT = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_ASKPASS": "",
-    "LC_ALL": "C",
-}
 
 
 class GitSettings(Group):
@@ -57,28 +58,8 @@ class GitSettings(Group):
     git_author_email: str = "gitops@openclaw.cloud"
 
 
-class RemoteAway(Temporary):
-    """Raised when the remote does not answer; what a push did then is unknown until the next fetch."""
-
-
-class PushRejected(Temporary):
-    """Raised when ``main`` moved meanwhile."""
-
-
-class PushRefused(Permanent):
-    """Raised when a hook or a rule of the remote says no."""
-
-
-class BranchClosed(RemoteAway):
-    """Raised when the remote takes no push of ours at all, as to a protected branch: no job is to blame, all wait."""
-
-
 class NotAPlainFile(Permanent):
     """Raised when a path that is to be read is a link, a program, a folder or another repository."""
-
-
-class RepositoryBroken(Temporary):
-    """Raised when the local clone cannot be read; it is dropped, the next call clones again."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +90,8 @@ class Repository:
             self._git("fetch", "--quiet", "--no-tags", "origin", f"+{MAIN}:{MAIN}")
         except RemoteAway as exc:
             # Git tells a broken clone and a remote that is away in the same breath: ask the remote alone.
-            remote = ["git", "ls-remote", "--exit-code", "--", self._settings.git_remote, MAIN]
-            _run(git.Git(), remote, self._settings.git_timeout)
+            remote = ["ls-remote", "--exit-code", "--", self._settings.git_remote, MAIN]
+            commands.run(remote, timeout=self._settings.git_timeout)
             self._drop()
             raise RepositoryBroken("git_clone_broken", reason=exc.facts.get("reason")) from exc
         return self._git("rev-parse", "--verify", MAIN)
@@ -148,7 +129,7 @@ class Repository:
             with stream.open("wb") as out:
                 self._write_stream(out, tip, commits)
             with stream.open("rb") as source:
-                self._git("fast-import", "--quiet", "--done", "--force", f"--export-marks={marks}", istream=source)
+                self._git("fast-import", "--quiet", "--done", "--force", f"--export-marks={marks}", source=source)
             made = dict(line.split() for line in marks.read_text().splitlines())
         return [made[f":{number}"] for number in range(1, len(commits) + 1)]
 
@@ -165,13 +146,11 @@ class Repository:
         shutil.rmtree(self._dir, ignore_errors=True)
         building = Path(tempfile.mkdtemp(dir=self._dir.parent, prefix="clone-"))
         try:
-            command = ["git", "clone", "--quiet", "--bare", "--", self._settings.git_remote, str(building)]
-            _run(git.Git(), command, self._settings.git_timeout)
+            command = ["clone", "--quiet", "--bare", "--", self._settings.git_remote, str(building)]
+            commands.run(command, timeout=self._settings.git_timeout)
             building.rename(self._dir)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-        for name, value in (("gc.auto", "0"), ("core.hooksPath", os.devnull)):
-            self._git("config", name, value)
 
     def _unlock(self) -> None:
         """Remove the locks of a git that was killed: it would refuse to work until somebody does.
@@ -189,8 +168,7 @@ class Repository:
             names.write("\n".join(blobs).encode() + b"\n")
             names.seek(0)
             with self._dropped_when_broken():
-                out = _run_raw(self._repo().git, ["git", "cat-file", "--batch"], self._settings.git_timeout, names)
-                return list(batched(out))
+                return list(commands.batched(self._raw("cat-file", "--batch", source=names)))
 
     def _write_stream(self, out: IO[bytes], tip: str, commits: Sequence[Commit]) -> None:
         when = int(clock.now().timestamp())
@@ -205,15 +183,12 @@ class Repository:
                 _write_data(out, content)
         out.write(b"done\n")
 
-    def _repo(self) -> git.Repo:
-        try:
-            return git.Repo(self._dir)
-        except (git.InvalidGitRepositoryError, git.NoSuchPathError, configparser.Error) as exc:
-            raise RepositoryBroken("git_clone_broken") from exc
-
-    def _git(self, *arguments: str, istream: BinaryIO | None = None) -> str:
+    def _git(self, *arguments: str, source: BinaryIO | None = None) -> str:
         with self._dropped_when_broken():
-            return _run(self._repo().git, ["git", *arguments], self._settings.git_timeout, istream)
+            return self._raw(*arguments, source=source).decode(errors="replace").rstrip("\n")
+
+    def _raw(self, *arguments: str, source: BinaryIO | None = None) -> bytes:
+        return commands.run(arguments, timeout=self._settings.git_timeout, folder=self._dir, source=source)
 
     @contextmanager
     def _dropped_when_broken(self) -> Iterator[None]:
@@ -225,79 +200,6 @@ class Repository:
 
     def _drop(self) -> None:
         shutil.rmtree(self._dir, ignore_errors=True)
-
-
-class NoSuchThing(Permanent):
-    """Raised when a folder is no repository, or a repository does not know what it is asked for."""
-
-
-def inspect(folder: Path, *arguments: str, source: BinaryIO | None = None) -> bytes:
-    """What a git command that only reads prints about the checkout at ``folder``, which is somebody else's.
-
-    Nothing of that checkout's own configuration runs. Raises NoSuchThing with git's own first line.
-    """
-    trust = [f"safe.directory={folder.resolve()}", "core.fsmonitor=false", f"core.hooksPath={os.devnull}"]
-    settings = [part for setting in trust for part in ("-c", setting)]
-    try:
-        return _execute(git.Git(folder), ["git", *settings, *arguments], timedelta(minutes=2), source)
-    except git.GitCommandError as exc:
-        said = str(exc.stderr).strip().removeprefix("stderr: '").splitlines() or ["git failed"]
-        raise NoSuchThing("git_knows_no_such_thing", reason=foreign(said[0].strip("' "))) from exc
-    except (git.GitCommandNotFound, OSError) as exc:
-        raise NoSuchThing("git_does_not_run", reason=foreign(exc)) from exc
-
-
-def _run(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None = None) -> str:
-    return _run_raw(runner, command, timeout, istream).decode(errors="replace").rstrip("\n")
-
-
-def _run_raw(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None) -> bytes:
-    try:
-        return _execute(runner, command, timeout, istream)
-    except git.GitCommandError as exc:
-        raise _classified(command[1], f"{exc.stdout!s}\n{exc.stderr!s}") from exc
-
-
-def _execute(runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None) -> bytes:
-    with runner.custom_environment(**_ENVIRONMENT):
-        # raw git without GitPython's own option handling; it needs a real descriptor as input
-        started = runner.execute(command, istream=istream, as_process=True, start_new_session=True)
-    process = cast(subprocess.Popen[bytes], started.proc)
-    try:
-        out, told = children.finish(process, timeout)
-    except TimeoutError as exc:
-        raise git.GitCommandError(command, 1, str(exc).encode()) from exc
-    if process.returncode != 0:
-        raise git.GitCommandError(command, process.returncode, told, out)
-    return out
-
-
-def batched(out: bytes) -> Iterator[bytes]:
-    """The contents in what ``git cat-file --batch`` prints."""
-    # `<sha> blob <size>\n<content>\n`, again and again
-    at = 0
-    while at < len(out):
-        end = out.index(b"\n", at)
-        told = out[at:end].split(b" ")
-        if len(told) != 3:  # `<sha> missing`
-            raise RepositoryBroken("git_object_missing")
-        size = int(told[2])
-        yield out[end + 1 : end + 1 + size]
-        at = end + 1 + size + 1
-
-
-def _classified(verb: str, text: str) -> Temporary | Permanent:
-    reason = answers.words(text)
-    meant = answers.verdict(text) if verb == "push" else Verdict.AWAY
-    if meant == Verdict.CLOSED:
-        return BranchClosed("git_branch_closed", retry_after=timedelta(seconds=5), reason=reason)
-    if meant == Verdict.REFUSED:
-        return PushRefused("git_push_refused", reason=reason)
-    if meant == Verdict.MOVED:
-        return PushRejected("git_push_rejected", reason=reason)
-    if verb in {"push", "fetch", "clone", "ls-remote"}:
-        return RemoteAway("git_remote_away", retry_after=timedelta(seconds=5), reason=reason)
-    return RepositoryBroken("git_command_failed", verb=verb, reason=reason)
 
 
 def _write_data(out: IO[bytes], data: bytes) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.core.errors import Permanent
-from controller.gitops import repository
-from controller.gitops.repository import NoSuchThing
+from controller.gitops import commands
+from controller.gitops.commands import NoSuchThing
+from controller.gitops.repository import NotAPlainFile
 
 
 class NoSuchFile(Permanent):
@@ -32,7 +33,7 @@ class Worktree:
         """Raises NoSuchThing if ``folder`` is in no repository with a work tree."""
         if not folder.is_dir():
             raise NoSuchThing("git_knows_no_such_thing", reason=f"{folder} is no folder")
-        self.root = Path(repository.inspect(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
+        self.root = Path(commands.inspect(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
 
     def base(self, revision: str) -> str:
         """The newest commit that the checkout shares with ``revision``: what a pull request is compared with.
@@ -85,7 +86,7 @@ class Worktree:
         except (FileNotFoundError, NotADirectoryError):
             return None
         if not stat.S_ISREG(mode) or mode & stat.S_IXUSR or any(up.is_symlink() for up in self._above(file)):
-            raise repository.NotAPlainFile("git_not_a_plain_file", path=path)
+            raise NotAPlainFile("git_not_a_plain_file", path=path)
         return file.read_bytes()
 
     def at(self, sha: str, path: str) -> bytes | None:
@@ -125,7 +126,7 @@ class Worktree:
         return [(parts[0], parts[1]) for parts in (line.split() for line in out.decode().splitlines())]
 
     def _blobs(self, shas: list[str]) -> list[bytes]:
-        return list(repository.batched(self._batch("--batch", shas)))
+        return list(commands.batched(self._batch("--batch", shas)))
 
     def _batch(self, form: str, shas: list[str]) -> bytes:
         if not shas:
@@ -133,10 +134,10 @@ class Worktree:
         with tempfile.TemporaryFile() as names:
             names.write("\n".join(shas).encode() + b"\n")
             names.seek(0)
-            return repository.inspect(self.root, "cat-file", form, source=names)
+            return commands.inspect(self.root, "cat-file", form, source=names)
 
     def _above(self, file: Path) -> list[Path]:
         return [up for up in file.parents if up != self.root and up.is_relative_to(self.root)]
 
     def _git(self, *arguments: str) -> bytes:
-        return repository.inspect(self.root, *arguments)
+        return commands.inspect(self.root, *arguments)

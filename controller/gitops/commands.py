@@ -1,0 +1,139 @@
+"""How git is run: raw commands with a time-out, in an environment of ours, and what its failures mean.
+
+Nothing else imports GitPython, and nothing else starts git.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import git
+
+from controller.core.errors import Permanent, Temporary, foreign
+from controller.gitops import answers, children
+from controller.gitops.answers import Verdict
+
+_CONFIG = (("gc.auto", "0"), ("maintenance.auto", "false"), ("core.hooksPath", os.devnull))
+_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ASKPASS": "",
+    "GIT_CONFIG_COUNT": str(len(_CONFIG)),
+    "LC_ALL": "C",
+    **{f"GIT_CONFIG_KEY_{number}": name for number, (name, _) in enumerate(_CONFIG)},
+    **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(_CONFIG)},
+}
+
+
+class RemoteAway(Temporary):
+    """Raised when the remote does not answer; what a push did then is unknown until the next fetch."""
+
+
+class PushRejected(Temporary):
+    """Raised when ``main`` moved meanwhile."""
+
+
+class PushRefused(Permanent):
+    """Raised when a hook or a rule of the remote says no."""
+
+
+class BranchClosed(RemoteAway):
+    """Raised when the remote takes no push of ours at all, as to a protected branch: no job is to blame, all wait."""
+
+
+class RepositoryBroken(Temporary):
+    """Raised when the local clone cannot be read; it is dropped, the next call clones again."""
+
+
+class NoSuchThing(Permanent):
+    """Raised when a folder is no repository, or a repository does not know what it is asked for."""
+
+
+def inspect(folder: Path, *arguments: str, source: BinaryIO | None = None) -> bytes:
+    """What a git command that only reads prints about the checkout at ``folder``, which is somebody else's.
+
+    Nothing of that checkout's own configuration runs. Raises NoSuchThing with git's own first line.
+    """
+    trust = [f"safe.directory={folder.resolve()}", "core.fsmonitor=false", f"core.hooksPath={os.devnull}"]
+    settings = [part for setting in trust for part in ("-c", setting)]
+    try:
+        return _execute(git.Git(folder), ["git", *settings, *arguments], timedelta(minutes=2), source)
+    except git.GitCommandError as exc:
+        said = str(exc.stderr).strip().removeprefix("stderr: '").splitlines() or ["git failed"]
+        raise NoSuchThing("git_knows_no_such_thing", reason=foreign(said[0].strip("' "))) from exc
+    except (git.GitCommandNotFound, OSError) as exc:
+        raise NoSuchThing("git_does_not_run", reason=foreign(exc)) from exc
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    timeout: timedelta,
+    folder: Path | None = None,
+    source: BinaryIO | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    """What ``git <arguments>`` prints; in the bare repository at ``folder``, if there is one.
+
+    Raises what the failure means: RemoteAway and its kin for verbs that speak to a remote, else RepositoryBroken.
+    """
+    # named outright: git would go on to look for a repository in the folders above one that is broken
+    place = {} if folder is None else {"GIT_DIR": str(folder)}
+    try:
+        return _execute(git.Git(), ["git", *arguments], timeout, source, {**place, **(environment or {})})
+    except git.GitCommandError as exc:
+        raise _classified(arguments[0], f"{exc.stdout!s}\n{exc.stderr!s}") from exc
+
+
+def _execute(
+    runner: git.Git,
+    command: list[str],
+    timeout: timedelta,
+    istream: BinaryIO | None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    with runner.custom_environment(**_ENVIRONMENT, **(environment or {})):
+        # raw git without GitPython's own option handling; it needs a real descriptor as input
+        started = runner.execute(command, istream=istream, as_process=True, start_new_session=True)
+    process = cast(subprocess.Popen[bytes], started.proc)
+    try:
+        out, told = children.finish(process, timeout)
+    except TimeoutError as exc:
+        raise git.GitCommandError(command, 1, str(exc).encode()) from exc
+    if process.returncode != 0:
+        raise git.GitCommandError(command, process.returncode, told, out)
+    return out
+
+
+def batched(out: bytes) -> Iterator[bytes]:
+    """The contents in what ``git cat-file --batch`` prints."""
+    # `<sha> blob <size>\n<content>\n`, again and again
+    at = 0
+    while at < len(out):
+        end = out.index(b"\n", at)
+        told = out[at:end].split(b" ")
+        if len(told) != 3:  # `<sha> missing`
+            raise RepositoryBroken("git_object_missing")
+        size = int(told[2])
+        yield out[end + 1 : end + 1 + size]
+        at = end + 1 + size + 1
+
+
+def _classified(verb: str, text: str) -> Temporary | Permanent:
+    reason = answers.words(text)
+    meant = answers.verdict(text) if verb == "push" else Verdict.AWAY
+    if meant == Verdict.CLOSED:
+        return BranchClosed("git_branch_closed", retry_after=timedelta(seconds=5), reason=reason)
+    if meant == Verdict.REFUSED:
+        return PushRefused("git_push_refused", reason=reason)
+    if meant == Verdict.MOVED:
+        return PushRejected("git_push_rejected", reason=reason)
+    if verb in {"push", "fetch", "clone", "ls-remote"}:
+        return RemoteAway("git_remote_away", retry_after=timedelta(seconds=5), reason=reason)
+    return RepositoryBroken("git_command_failed", verb=verb, reason=reason)
