@@ -6,8 +6,10 @@ Nothing else imports GitPython, and nothing else starts git.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,16 +20,26 @@ from controller.core.errors import Permanent, Temporary, foreign
 from controller.gitops import answers, children
 from controller.gitops.answers import Verdict
 
+_REMOTE_VERBS = frozenset({"push", "fetch", "clone", "ls-remote"})
+# what hosts and ssh say when our credential is wrong, has run out or does not reach so far
+_DENIED = (
+    "authentication failed",
+    "could not read username",
+    "could not read password",
+    "returned error: 401",
+    "returned error: 403",
+    "permission denied",
+    "repository not found",
+)
+_UNVERIFIED = ("host key verification failed", "certificate")
 _CONFIG = (("gc.auto", "0"), ("maintenance.auto", "false"), ("core.hooksPath", os.devnull))
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_ASKPASS": "",
-    "GIT_CONFIG_COUNT": str(len(_CONFIG)),
+    "GIT_ALLOW_PROTOCOL": "file:http:https:ssh",
     "LC_ALL": "C",
-    **{f"GIT_CONFIG_KEY_{number}": name for number, (name, _) in enumerate(_CONFIG)},
-    **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(_CONFIG)},
 }
 
 
@@ -47,8 +59,21 @@ class BranchClosed(RemoteAway):
     """Raised when the remote takes no push of ours at all, as to a protected branch: no job is to blame, all wait."""
 
 
+class AccessDenied(RemoteAway):
+    """Raised when the remote does not take our credential, or is not who it should be: no job is to blame, all wait."""
+
+
 class RepositoryBroken(Temporary):
     """Raised when the local clone cannot be read; it is dropped, the next call clones again."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What lets git in at a remote: settings and variables for its process, and the texts that nobody may be told."""
+
+    config: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
 
 
 class NoSuchThing(Permanent):
@@ -63,7 +88,7 @@ def inspect(folder: Path, *arguments: str, source: BinaryIO | None = None) -> by
     trust = [f"safe.directory={folder.resolve()}", "core.fsmonitor=false", f"core.hooksPath={os.devnull}"]
     settings = [part for setting in trust for part in ("-c", setting)]
     try:
-        return _execute(git.Git(folder), ["git", *settings, *arguments], timedelta(minutes=2), source)
+        return _execute(git.Git(folder), ["git", *settings, *arguments], timedelta(minutes=2), source, {})
     except git.GitCommandError as exc:
         said = str(exc.stderr).strip().removeprefix("stderr: '").splitlines() or ["git failed"]
         raise NoSuchThing("git_knows_no_such_thing", reason=foreign(said[0].strip("' "))) from exc
@@ -77,28 +102,28 @@ def run(
     timeout: timedelta,
     folder: Path | None = None,
     source: BinaryIO | None = None,
-    environment: Mapping[str, str] | None = None,
+    access: Access | None = None,
 ) -> bytes:
     """What ``git <arguments>`` prints; in the bare repository at ``folder``, if there is one.
 
     Raises what the failure means: RemoteAway and its kin for verbs that speak to a remote, else RepositoryBroken.
     """
+    access = access or Access()
     # named outright: git would go on to look for a repository in the folders above one that is broken
     place = {} if folder is None else {"GIT_DIR": str(folder)}
+    environment = {**place, **_numbered(_CONFIG + access.config), **access.environment}
     try:
-        return _execute(git.Git(), ["git", *arguments], timeout, source, {**place, **(environment or {})})
+        return _execute(git.Git(), ["git", *arguments], timeout, source, environment)
     except git.GitCommandError as exc:
-        raise _classified(arguments[0], f"{exc.stdout!s}\n{exc.stderr!s}") from exc
+        failure = _classified(arguments[0], _redacted(f"{exc.stdout!s}\n{exc.stderr!s}", access.secrets))
+    # not from git's own error: a traceback would print the remote's words as they came
+    raise failure
 
 
 def _execute(
-    runner: git.Git,
-    command: list[str],
-    timeout: timedelta,
-    istream: BinaryIO | None,
-    environment: Mapping[str, str] | None = None,
+    runner: git.Git, command: list[str], timeout: timedelta, istream: BinaryIO | None, environment: Mapping[str, str]
 ) -> bytes:
-    with runner.custom_environment(**_ENVIRONMENT, **(environment or {})):
+    with runner.custom_environment(**_ENVIRONMENT, **environment):
         # raw git without GitPython's own option handling; it needs a real descriptor as input
         started = runner.execute(command, istream=istream, as_process=True, start_new_session=True)
     process = cast(subprocess.Popen[bytes], started.proc)
@@ -109,6 +134,19 @@ def _execute(
     if process.returncode != 0:
         raise git.GitCommandError(command, process.returncode, told, out)
     return out
+
+
+def _numbered(config: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The settings as git takes them from its environment."""
+    names = {f"GIT_CONFIG_KEY_{number}": name for number, (name, _) in enumerate(config)}
+    values = {f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(config)}
+    return {"GIT_CONFIG_COUNT": str(len(config)), **names, **values}
+
+
+def _redacted(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return re.sub(r"://[^/@\s]*@", "://***@", text)
 
 
 def batched(out: bytes) -> Iterator[bytes]:
@@ -134,6 +172,10 @@ def _classified(verb: str, text: str) -> Temporary | Permanent:
         return PushRefused("git_push_refused", reason=reason)
     if meant == Verdict.MOVED:
         return PushRejected("git_push_rejected", reason=reason)
-    if verb in {"push", "fetch", "clone", "ls-remote"}:
+    if verb in _REMOTE_VERBS and any(sign in text.lower() for sign in _UNVERIFIED):
+        return AccessDenied("git_host_unverified", retry_after=timedelta(seconds=30), reason=reason)
+    if verb in _REMOTE_VERBS and any(sign in text.lower() for sign in _DENIED):
+        return AccessDenied("git_access_denied", retry_after=timedelta(seconds=30), reason=reason)
+    if verb in _REMOTE_VERBS:
         return RemoteAway("git_remote_away", retry_after=timedelta(seconds=5), reason=reason)
     return RepositoryBroken("git_command_failed", verb=verb, reason=reason)

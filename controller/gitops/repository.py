@@ -11,20 +11,25 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import IO, BinaryIO
-
-from pydantic import Field
 
 from controller.core import clock
 from controller.core import log as logs
 from controller.core.errors import Permanent
-from controller.core.settings import Group
-from controller.gitops import commands
-from controller.gitops.commands import BranchClosed, PushRefused, PushRejected, RemoteAway, RepositoryBroken
+from controller.gitops import commands, remotes
+from controller.gitops.commands import (
+    AccessDenied,
+    BranchClosed,
+    PushRefused,
+    PushRejected,
+    RemoteAway,
+    RepositoryBroken,
+)
+from controller.gitops.remotes import GitSettings
 
 __all__ = [
+    "AccessDenied",
     "BranchClosed",
     "Commit",
     "GitSettings",
@@ -40,22 +45,6 @@ log = logs.get(__name__)
 
 MAIN = "refs/heads/main"
 _SCRATCH = "refs/writer/next"
-
-
-class GitSettings(Group):
-    """The GitOps repository and where this process keeps its clone."""
-
-    git_remote: str
-    """A path or address. Credentials never stand in it: it is logged."""
-
-    git_clone_dir: Path
-    """The bare clone: a cache, made again when it is missing or broken."""
-
-    git_timeout: timedelta = Field(default=timedelta(seconds=30))
-    """For one git command. 30 s: far below an actor's limit, far above a slow host."""
-
-    git_author_name: str = "openclaw-cloud"
-    git_author_email: str = "gitops@openclaw.cloud"
 
 
 class NotAPlainFile(Permanent):
@@ -87,11 +76,12 @@ class Repository:
             self._clone()
         self._unlock()
         try:
-            self._git("fetch", "--quiet", "--no-tags", "origin", f"+{MAIN}:{MAIN}")
+            self._ask_remote("fetch", "--quiet", "--no-tags", "--", self._settings.git_remote, f"+{MAIN}:{MAIN}")
+        except AccessDenied:
+            raise
         except RemoteAway as exc:
             # Git tells a broken clone and a remote that is away in the same breath: ask the remote alone.
-            remote = ["ls-remote", "--exit-code", "--", self._settings.git_remote, MAIN]
-            commands.run(remote, timeout=self._settings.git_timeout)
+            self._ask_remote("ls-remote", "--exit-code", "--", self._settings.git_remote, MAIN, local=False)
             self._drop()
             raise RepositoryBroken("git_clone_broken", reason=exc.facts.get("reason")) from exc
         return self._git("rev-parse", "--verify", MAIN)
@@ -139,15 +129,14 @@ class Repository:
         Raises PushRejected when ``main`` moved, PushRefused when a hook said no to what is pushed, BranchClosed when it
         takes nothing from us, RemoteAway otherwise: then look.
         """
-        self._git("push", "--quiet", "--porcelain", "origin", f"{sha}:{MAIN}")
+        self._ask_remote("push", "--quiet", "--porcelain", "--", self._settings.git_remote, f"{sha}:{MAIN}")
 
     def _clone(self) -> None:
         self._dir.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._dir, ignore_errors=True)
         building = Path(tempfile.mkdtemp(dir=self._dir.parent, prefix="clone-"))
         try:
-            command = ["clone", "--quiet", "--bare", "--", self._settings.git_remote, str(building)]
-            commands.run(command, timeout=self._settings.git_timeout)
+            self._ask_remote("clone", "--quiet", "--bare", "--", self._settings.git_remote, str(building), local=False)
             building.rename(self._dir)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -182,6 +171,11 @@ class Repository:
                 out.write(f"M 100644 inline {path}\n".encode())
                 _write_data(out, content)
         out.write(b"done\n")
+
+    def _ask_remote(self, *arguments: str, local: bool = True) -> None:
+        with remotes.access(self._settings) as access:
+            folder = self._dir if local else None
+            commands.run(arguments, timeout=self._settings.git_timeout, folder=folder, access=access)
 
     def _git(self, *arguments: str, source: BinaryIO | None = None) -> str:
         with self._dropped_when_broken():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -117,17 +116,6 @@ def test_a_remote_that_never_was_there_is_temporary(tmp_path: Path) -> None:
     with pytest.raises(RemoteAway):
         Repository(settings).fetch()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_remote_that_hangs_is_given_up(tmp_path: Path, remote: Path) -> None:
-    upload = tmp_path / "hang"
-    upload.write_text("#!/bin/sh\nexec sleep 60\n")
-    upload.chmod(0o755)
-    settings = GitSettings(
-        git_remote=f"ext::{upload}", git_clone_dir=tmp_path / "c.git", git_timeout=timedelta(seconds=0.5)
-    )
-    with pytest.raises(RemoteAway):
-        Repository(settings).fetch()
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("120000", "symlink"), ("100755", "program"), ("160000", "submodule")])
