@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from controller.core.settings import Group
+from controller.gitops import signatures
 from controller.gitops.commands import Access
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -62,6 +63,17 @@ class GitSettings(Group):
 
     git_ssh_key: SecretStr | None = Field(default=None, validate_default=True)
     """The private key for an ``ssh`` remote, without a passphrase, as ``ssh-keygen`` writes it."""
+
+    git_signing_key: SecretStr | None = None
+    """An ed25519 key without a passphrase, as ``ssh-keygen`` writes it, with which each commit of ours is signed. Off
+    when not set. A key of its own: the host shows its commits as verified, and it opens nothing."""
+
+    @field_validator("git_signing_key")
+    @classmethod
+    def _signs(cls, key: SecretStr | None) -> SecretStr | None:
+        if key:
+            signatures.read_key(key.get_secret_value())
+        return key
 
     @field_validator("git_remote")
     @classmethod

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from controller.core import clock
 from controller.core import log as logs
 from controller.core.errors import Permanent
-from controller.gitops import commands, remotes
+from controller.gitops import commands, remotes, signatures
 from controller.gitops.commands import (
     AccessDenied,
     BranchClosed,
@@ -65,6 +67,8 @@ class Repository:
     def __init__(self, settings: GitSettings) -> None:
         self._settings = settings
         self._dir = settings.git_clone_dir
+        key = settings.git_signing_key
+        self._key = signatures.read_key(key.get_secret_value()) if key else None
 
     def fetch(self) -> str:
         """Bring the clone up to date; the sha of ``main``.
@@ -113,7 +117,10 @@ class Repository:
         return found
 
     def chain(self, tip: str, commits: Sequence[Commit]) -> list[str]:
-        """Build ``commits`` on top of ``tip``, each on the one before; their shas. Moves no branch."""
+        """Build ``commits`` on top of ``tip``, each on the one before, signed if there is a key; their shas.
+
+        Moves no branch.
+        """
         with tempfile.TemporaryDirectory(prefix="openclaw-git-") as folder:
             stream, marks = Path(folder) / "stream", Path(folder) / "marks"
             with stream.open("wb") as out:
@@ -121,7 +128,8 @@ class Repository:
             with stream.open("rb") as source:
                 self._git("fast-import", "--quiet", "--done", "--force", f"--export-marks={marks}", source=source)
             made = dict(line.split() for line in marks.read_text().splitlines())
-        return [made[f":{number}"] for number in range(1, len(commits) + 1)]
+        built = [made[f":{number}"] for number in range(1, len(commits) + 1)]
+        return self._signed(built, self._key) if self._key else built
 
     def push(self, sha: str) -> None:
         """Make ``sha`` the remote's ``main`` if that is a fast-forward.
@@ -158,6 +166,17 @@ class Repository:
             names.seek(0)
             with self._dropped_when_broken():
                 return list(commands.batched(self._raw("cat-file", "--batch", source=names)))
+
+    def _signed(self, shas: list[str], key: Ed25519PrivateKey) -> list[str]:
+        with tempfile.TemporaryDirectory(prefix="openclaw-git-") as folder:
+            paths = [Path(folder) / str(number) for number in range(len(shas))]
+            for path, content in zip(paths, signatures.chain(self._cat(shas), key), strict=True):
+                path.write_bytes(content)
+            with tempfile.TemporaryFile() as names:
+                names.write("\n".join(map(str, paths)).encode() + b"\n")
+                names.seek(0)
+                arguments = ("hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths")
+                return self._git(*arguments, source=names).split()
 
     def _write_stream(self, out: IO[bytes], tip: str, commits: Sequence[Commit]) -> None:
         when = int(clock.now().timestamp())
