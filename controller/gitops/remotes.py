@@ -45,6 +45,10 @@ class GitSettings(Group):
     git_timeout: timedelta = Field(default=timedelta(seconds=30))
     """For one git command. 30 s: far below an actor's limit, far above a slow host."""
 
+    git_most_packs: int = Field(default=32, ge=4)
+    """Packs that the clone may hold before they are merged, a hundred loose objects counting as one. 32: a merge then
+    comes every 30 batches or 600 single jobs, and no batch looks into more."""
+
     git_author_name: str = "openclaw-cloud"
     git_author_email: str = "gitops@openclaw.cloud"
 

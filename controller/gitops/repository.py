@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller.core import clock
 from controller.core import log as logs
-from controller.core.errors import Permanent
+from controller.core.errors import Permanent, foreign
 from controller.gitops import commands, remotes, signatures
 from controller.gitops.commands import (
     AccessDenied,
@@ -28,6 +28,7 @@ from controller.gitops.commands import (
     RemoteAway,
     RepositoryBroken,
 )
+from controller.gitops.children import RoundOver
 from controller.gitops.remotes import GitSettings
 
 __all__ = [
@@ -67,6 +68,8 @@ class Repository:
     def __init__(self, settings: GitSettings) -> None:
         self._settings = settings
         self._dir = settings.git_clone_dir
+        # whoever had it before may have been killed, or its machine
+        self._doubted = True
         key = settings.git_signing_key
         self._key = signatures.read_key(key.get_secret_value()) if key else None
 
@@ -76,7 +79,9 @@ class Repository:
         Raises RemoteAway, also if the remote has no ``main``; RepositoryBroken if the remote is there and fetching from
         it fails all the same, as with a lock that a killed process left.
         """
-        if not (self._dir / "HEAD").exists():
+        if self._doubted:
+            self._check()
+        if not self._exists():
             self._clone()
         self._unlock()
         try:
@@ -135,16 +140,56 @@ class Repository:
         """Make ``sha`` the remote's ``main`` if that is a fast-forward.
 
         Raises PushRejected when ``main`` moved, PushRefused when a hook said no to what is pushed, BranchClosed when it
-        takes nothing from us, RemoteAway otherwise: then look.
+        takes nothing from us, RemoteAway otherwise: then look. The next fetch looks into the clone, too.
         """
-        self._ask_remote("push", "--quiet", "--porcelain", "--", self._settings.git_remote, f"{sha}:{MAIN}")
+        try:
+            self._ask_remote("push", "--quiet", "--porcelain", "--", self._settings.git_remote, f"{sha}:{MAIN}")
+        except RemoteAway as error:
+            # that is also how git says that the clone lacks what it should send
+            self._doubted = not isinstance(error, AccessDenied | BranchClosed)
+            raise
+
+    def tidy(self) -> None:
+        """Merge the clone's small packs if they have become many: left alone, 400 batches double the cost of the next.
+
+        Not for the moments in which somebody waits. Raises nothing: a clone that cannot be tidied is made again.
+        """
+        store = self._dir / "objects"
+        packs, loose = (sum(1 for _ in store.glob(form)) for form in ("pack/*.pack", "[0-9a-f][0-9a-f]/*"))
+        if packs + loose // 100 <= self._settings.git_most_packs:
+            return
+        try:
+            for left in (*store.glob("pack/.tmp-*"), *store.glob("pack/tmp_*")):
+                left.unlink()
+            self._git("repack", "--geometric=2", "-d", "--quiet", "--no-write-bitmap-index")
+            log.info("gitops.clone_tidied", packs=packs, loose=loose)
+        except RoundOver:
+            log.info("gitops.clone_left_untidy", packs=packs, loose=loose)
+        except (RepositoryBroken, OSError) as error:
+            log.warning("gitops.clone_broken", reason=foreign(error))
+            self._drop()
+
+    def _exists(self) -> bool:
+        return (self._dir / "HEAD").exists()
+
+    def _check(self) -> None:
+        """Drop the clone unless it is whole; one that is dropped for nothing costs a clone."""
+        try:
+            if self._exists():
+                self._raw("fsck", "--no-dangling", "--no-progress")
+        except RepositoryBroken as error:
+            log.warning("gitops.clone_broken", reason=error.facts.get("reason"))
+            self._drop()
+        self._doubted = False
 
     def _clone(self) -> None:
         self._dir.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._dir, ignore_errors=True)
         building = Path(tempfile.mkdtemp(dir=self._dir.parent, prefix="clone-"))
         try:
-            self._ask_remote("clone", "--quiet", "--bare", "--", self._settings.git_remote, str(building), local=False)
+            # nothing shared with a remote on the same disk: what breaks here must not break there
+            form = ("--quiet", "--bare", "--no-hardlinks")
+            self._ask_remote("clone", *form, "--", self._settings.git_remote, str(building), local=False)
             building.rename(self._dir)
         finally:
             shutil.rmtree(building, ignore_errors=True)

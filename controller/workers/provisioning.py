@@ -138,6 +138,7 @@ async def _write_batch(
     _count(outcome)
     failpoints.hit("gitops.recorded")
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
+    await _to_its_end(repository.tidy, current)
     return wait
 
 
