@@ -22,6 +22,7 @@ from controller.core import ids
 from controller.core.errors import Invalid, Permanent, foreign
 from controller.domain.plans import PlanName
 from controller.domain.states import Deletion, State
+from controller.gitops import ourform
 
 Id = Annotated[str, StringConstraints(pattern=ids.PATTERN)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
@@ -161,6 +162,8 @@ def _set(spec: Any, dotted: str, value: Any) -> None:
 
 
 def _load(content: bytes) -> Any:
+    if (ours := ourform.read(content)) is not None:
+        return ours
     yaml = _yaml()
     yaml.version = (1, 1)  # as Argo CD reads it: what it takes for a truth or a date, we do not take for a word
     try:
@@ -186,6 +189,10 @@ def _yaml() -> YAML:
 
 
 def _dump(document: Any) -> bytes:
+    if type(document) is dict:  # as ourform reads them
+        if (ours := ourform.write(document)) is not None:
+            return ours
+        document = _quoted(document)
     out = io.BytesIO()
     _yaml().dump(document, out)
     return out.getvalue()
