@@ -7,6 +7,7 @@ Nothing of a box is tried in a call after one of its jobs did not land: the rest
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ SAMPLE = 3
 _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 1.0
 _CLOSED_WAIT = timedelta(seconds=5)
+_NO_WORD = re.compile(r"[^\x21-\x7e]")
+_LONGEST_WORD = 100
 
 
 class RevBehind(Permanent):
@@ -132,17 +135,22 @@ def about(intent: Intent, words: str) -> bool:
 def message(intent: Intent) -> str:
     """The commit's message: ours alone, ids and enums only, so nothing a customer typed can stand in it."""
     lines = [
-        f"box({intent.box_id}): {intent.verb} at rev {intent.rev}",
+        f"box({intent.box_id}): {_word(intent.verb)} at rev {intent.rev}",
         "",
         f"Job-Id: {intent.job_id}",
         f"Box: {intent.box_id}",
-        f"Customer: {intent.customer_id}",
-        f"Action: {intent.verb}",
-        f"Actor: {intent.actor}",
+        f"Customer: {_word(intent.customer_id)}",
+        f"Action: {_word(intent.verb)}",
+        f"Actor: {_word(intent.actor)}",
     ]
     if intent.cause is not None:
-        lines.append(f"{'Stripe-Event' if intent.actor == 'stripe' else 'Request-Id'}: {intent.cause}")
+        lines.append(f"{'Stripe-Event' if intent.actor == 'stripe' else 'Request-Id'}: {_word(intent.cause)}")
     return "\n".join(lines) + "\n"
+
+
+def _word(text: str) -> str:
+    """``text`` as it may stand in a message, whoever it came from: one word, which starts no line."""
+    return _NO_WORD.sub("_", text)[:_LONGEST_WORD] or "_"
 
 
 def _already_there(repository: Repository, intents: Sequence[Intent], tip: str) -> dict[str, str]:

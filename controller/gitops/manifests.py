@@ -128,7 +128,7 @@ def create(box_id: str, customer_id: str, spec: dict[str, Any]) -> bytes:
     Raises ManifestError if the spec is not valid.
     """
     document = {"metadata": {"id": box_id, "customer": customer_id}, "spec": spec}
-    return _dump(_quoted(_validated(document).model_dump(mode="json", exclude_none=True)))
+    return _dump(_validated(document).model_dump(mode="json", exclude_none=True))
 
 
 def read(content: bytes) -> Manifest:
@@ -189,7 +189,7 @@ def _yaml() -> YAML:
 
 
 def _dump(document: Any) -> bytes:
-    if type(document) is dict:  # as ourform reads them
+    if type(document) is dict:  # as the model or ourform gave it, and no comments in it
         if (ours := ourform.write(document)) is not None:
             return ours
         document = _quoted(document)

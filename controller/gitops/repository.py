@@ -20,6 +20,7 @@ from controller.core import clock
 from controller.core import log as logs
 from controller.core.errors import Permanent, foreign
 from controller.gitops import commands, remotes, signatures
+from controller.gitops.children import RoundOver
 from controller.gitops.commands import (
     AccessDenied,
     BranchClosed,
@@ -28,7 +29,6 @@ from controller.gitops.commands import (
     RemoteAway,
     RepositoryBroken,
 )
-from controller.gitops.children import RoundOver
 from controller.gitops.remotes import GitSettings
 
 __all__ = [
