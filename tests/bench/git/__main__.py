@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -38,11 +39,17 @@ def main(
         made = {size: _ways(size, Path(folder) / str(size)) for size in sizes}
         took = _take_turns(made, rounds)
         results = _summary(took, sizes)
-        results |= _after_batches(made, sizes, rounds, batches, batch_jobs)
-    told = {"results": results, "rounds": rounds, "machine": _machine()}
+        _write(out, rounds, results)
+        for more in _after_batches(made, sizes, rounds, batches, batch_jobs):
+            results |= more
+            _write(out, rounds, results)
     for name, value in results.items():
         typer.echo(f"{name:44} {value:10.2f}")
+
+
+def _write(out: Path | None, rounds: int, results: dict[str, float]) -> None:
     if out:
+        told = {"results": results, "rounds": rounds, "machine": _machine()}
         out.write_text(json.dumps(told, indent=1) + "\n")
 
 
@@ -92,23 +99,21 @@ def _growth(large: list[Took], small: list[Took], sizes: list[int], when: str) -
 
 def _after_batches(
     made: dict[int, list[Way]], sizes: list[int], rounds: int, batches: int, jobs: int
-) -> dict[str, float]:
-    """The largest world's writer once more, beside the smallest's, after so many pushes from the same clone."""
-    if not batches:
-        return {}
+) -> Iterator[dict[str, float]]:
+    """The largest world's writer once more, beside the smallest's, after every hundred pushes from the same clone."""
     small, large = made[sizes[0]][0], made[sizes[-1]][0]
     assert isinstance(small, Writer)
     assert isinstance(large, Writer)
     tidied = []
-    for number in range(batches):
+    for number in range(1, batches + 1):
         large.land(jobs)
         tidied.append(large.tidy())
-        if number % 100 == 99:
-            typer.echo(f"# {clock.now():%H:%M:%S} {number + 1} batches", err=True)
-    pairs = [(small.land(1), large.land(1)) for _ in range(rounds)]
-    when = f"_after_{batches}_batches"
-    results = _growth([pair[1] for pair in pairs], [pair[0] for pair in pairs], sizes, when)
-    return results | {"tidy_ms_longest": max(tidied), "tidy_ms_mean": statistics.mean(tidied)}
+        if number % 100 == 0 or number == batches:
+            typer.echo(f"# {clock.now():%H:%M:%S} {number} batches", err=True)
+            pairs = [(small.land(1), large.land(1)) for _ in range(rounds)]
+            when = f"_after_{number}_batches"
+            growth = _growth([pair[1] for pair in pairs], [pair[0] for pair in pairs], sizes, when)
+            yield growth | {"tidy_ms_longest": max(tidied), "tidy_ms_mean": statistics.mean(tidied)}
 
 
 def _machine() -> dict[str, object]:
