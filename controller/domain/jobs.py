@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.core import clock, ids
 from controller.core.db import Base
-from controller.core.errors import CloudError
+from controller.core.errors import CloudError, Permanent
 from controller.domain import attempts
 
 BURST = timedelta(seconds=2)
@@ -48,6 +48,10 @@ class JobState(StrEnum):
     SYNCED = "synced"
     DONE = "done"
     FAILED = "failed"
+
+
+class ApprovalNeeded(Permanent):
+    """Raised when a job may go on only after a human has said so; the code names what is to be approved."""
 
 
 OPEN = (JobState.QUEUED, JobState.COMMITTED, JobState.SYNCED)

@@ -51,3 +51,8 @@ def check(old: State, new: State, deletion: Deletion) -> None:
     approved = deletion == Deletion.APPROVED
     if new not in _NEXT[old] or approved != (new == State.DESTROYED):
         raise Conflict("state_transition", old=old.value, new=new.value, deletion=deletion.value)
+
+
+def decides(old: State, new: State) -> bool:
+    """Whether a step from ``old`` to ``new`` may approve a deletion or take that back: while a box stays condemned."""
+    return old == new == State.CONDEMNED

@@ -13,13 +13,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from controller.core import clock, failpoints
 from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
 from controller.domain.git_remote import EVERYTHING_REFUSED
-from controller.gitops import answers, children, manifests
+from controller.domain.jobs import ApprovalNeeded
+from controller.gitops import answers, children, guards, manifests
+from controller.gitops.guards import GuardBreached
 from controller.gitops.manifests import ManifestError
 from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
 
@@ -53,6 +56,8 @@ class Intent:
     actor: str
     cause: str | None
     base_sha: str
+    approvals: dict[str, str] = field(default_factory=dict)
+    """What a guard or cap held it for, by our error code, and who let it go on."""
 
     @property
     def path(self) -> str:
@@ -142,6 +147,7 @@ def message(intent: Intent) -> str:
         f"Customer: {_word(intent.customer_id)}",
         f"Action: {_word(intent.verb)}",
         f"Actor: {_word(intent.actor)}",
+        *(f"Approved-By: {_word(actor)}" for actor in sorted(set(intent.approvals.values()))),
     ]
     if intent.cause is not None:
         lines.append(f"{'Stripe-Event' if intent.actor == 'stripe' else 'Request-Id'}: {_word(intent.cause)}")
@@ -223,17 +229,30 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
             continue
         try:
             content = apply(intent, files.get(intent.path))
-        except (ManifestError, RevBehind) as error:
+        except (ManifestError, RevBehind, GuardBreached, ApprovalNeeded) as error:
             outcome.refused[intent.job_id] = error
             held.add(intent.box_id)
             continue
         files[intent.path] = content
         built.append(intent)
         commits.append(Commit({intent.path: content}, message(intent)))
-    if commits:
-        shas = repository.chain(tip, commits)
-        outcome.landed.update({intent.job_id: sha for intent, sha in zip(built, shas, strict=True)})
+    shas = repository.chain(tip, commits) if commits else []
+    meant = dict(zip(shas, built, strict=True))
+    if strays := _strays(repository, tip, meant):
+        outcome.refused.update(strays)
+        held = {intent.box_id for intent in built if intent.job_id in strays}
+        return _build(repository, tip, [intent for intent in built if intent.box_id not in held], outcome)
+    outcome.landed.update({intent.job_id: sha for sha, intent in meant.items()})
     return built
+
+
+def _strays(repository: Repository, tip: str, meant: dict[str, Intent]) -> dict[str, GuardBreached]:
+    """The jobs whose commits do anything else to the tree than write their box's file."""
+    if not meant:
+        return {}
+    paths = {sha: intent.path for sha, intent in meant.items()}
+    found = guards.check_trees(repository.changes(tip, list(meant)[-1]), paths)
+    return {meant[sha].job_id: error for sha, error in found.items()}
 
 
 def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> dict[str, bytes]:
@@ -252,13 +271,16 @@ def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: 
 def apply(intent: Intent, content: bytes | None) -> bytes:
     """The box's file after the intent: a new one for ``provision``, else only the job's fields changed.
 
-    Raises ManifestError if the result is not valid, RevBehind if Git has this rev or a newer one already.
+    Raises ManifestError if the result is not valid, RevBehind if Git has this rev or a newer one already, and what
+    ``guards.check`` does if no job may take that step from what Git has now.
     """
     if content is None:
         if intent.verb != "provision":
             raise ManifestError("manifest_missing", box=intent.box_id)
-        return manifests.create(intent.box_id, intent.customer_id, intent.fields)
+        new = partial(guards.check_new, approved=intent.approvals)
+        return manifests.create(intent.box_id, intent.customer_id, intent.fields, new)
     current = manifests.read(content)
     if current.spec.rev >= intent.rev:
         raise RevBehind("rev_behind_git", box=intent.box_id, git=current.spec.rev, job=intent.rev)
-    return manifests.change(content, intent.fields)
+    fields = guards.grown(current, intent.fields)
+    return manifests.change(content, fields, partial(guards.check, approved=intent.approvals))

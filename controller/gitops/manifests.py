@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -122,13 +123,16 @@ def application_set(box_id: str) -> str:
     return f"boxes-{shard(box_id)[0]}"
 
 
-def create(box_id: str, customer_id: str, spec: dict[str, Any]) -> bytes:
+def create(
+    box_id: str, customer_id: str, spec: dict[str, Any], allow: Callable[[Manifest], None] = lambda made: None
+) -> bytes:
     """The file of a new box.
 
-    Raises ManifestError if the spec is not valid.
+    Raises ManifestError if the spec is not valid, and what ``allow`` raises about the manifest.
     """
-    document = {"metadata": {"id": box_id, "customer": customer_id}, "spec": spec}
-    return _dump(_validated(document).model_dump(mode="json", exclude_none=True))
+    made = _validated({"metadata": {"id": box_id, "customer": customer_id}, "spec": spec})
+    allow(made)
+    return _dump(made.model_dump(mode="json", exclude_none=True))
 
 
 def read(content: bytes) -> Manifest:
@@ -139,17 +143,22 @@ def read(content: bytes) -> Manifest:
     return _validated(_load(content))
 
 
-def change(content: bytes, fields: dict[str, Any]) -> bytes:
+def change(
+    content: bytes, fields: dict[str, Any], allow: Callable[[Manifest, Manifest], None] = lambda before, after: None
+) -> bytes:
     """``content`` with ``fields`` of its spec set; all else, comments included, stays as it was.
 
     ``fields`` maps a dotted path below ``spec`` (``state``, ``secrets.agent``) to a JSON value. Returns
-    ``content`` itself when nothing changes. Raises ManifestError if the result would be invalid.
+    ``content`` itself when nothing changes. Raises ManifestError if the result would be invalid, and what
+    ``allow`` raises about the step from the one manifest to the other.
     """
     document = _load(content)
     before = _validated(document)
     for dotted, value in fields.items():
         _set(document["spec"], dotted, value)
-    return content if _validated(document) == before else _dump(document)
+    after = _validated(document)
+    allow(before, after)
+    return content if after == before else _dump(document)
 
 
 def _set(spec: Any, dotted: str, value: Any) -> None:

@@ -71,6 +71,6 @@ def _life(before: Manifest, file: BoxFile) -> Iterator[Finding]:
     except Conflict:
         sentence = f"a box that is {old.state} (deletion {old.deletion}) cannot become {new.state} in one step"
         yield file.finding(("spec", "state"), sentence, "state")
-    if new.deletion != old.deletion and (old.state, new.state) != (State.CONDEMNED, State.CONDEMNED):
+    if new.deletion != old.deletion and not states.decides(old.state, new.state):
         sentence = "spec.deletion changes only while a box is and stays condemned"
         yield file.finding(("spec", "deletion"), sentence, "deletion")

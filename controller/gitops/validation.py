@@ -114,17 +114,27 @@ def _identity(file: BoxFile, hh: str, name: str) -> Iterator[Finding]:
 
 
 def _sizes(file: BoxFile) -> Iterator[Finding]:
-    spec = file.manifest.spec
-    least = PLANS[spec.plan].resources.volume_gib
+    spec, least = file.manifest.spec, least_volume(file.manifest)
     if spec.volume_gib < least:
         sentence = f"spec.volume_gib is {spec.volume_gib}, but plan {spec.plan} has {least}"
         yield file.finding(("spec", "volume_gib"), sentence, "plan-volume")
-    asked = PLANS[spec.plan].resources.model_dump() | file.manifest.overrides.model_dump(exclude_none=True)
+    for low, asked, high, most in crossed(file.manifest):
+        sentence = f"overrides make {low} ({asked}) larger than {high} ({most})"
+        yield file.finding(("overrides", low), sentence, "request-limit")
+
+
+def least_volume(manifest: Manifest) -> int:
+    """The gibibytes that the box's plan is sold with."""
+    return PLANS[manifest.spec.plan].resources.volume_gib
+
+
+def crossed(manifest: Manifest) -> Iterator[tuple[str, int, str, int]]:
+    """Each request that plan and overrides make larger than its limit, with both values: no pod could start."""
+    asked = PLANS[manifest.spec.plan].resources.model_dump() | manifest.overrides.model_dump(exclude_none=True)
     for kind in ("memory_{}_mib", "cpu_{}_milli"):
         low, high = kind.format("request"), kind.format("limit")
         if asked[low] > asked[high]:
-            sentence = f"overrides make {low} ({asked[low]}) larger than {high} ({asked[high]})"
-            yield file.finding(("overrides", low), sentence, "request-limit")
+            yield low, asked[low], high, asked[high]
 
 
 def volume(manifest: Manifest) -> int:

@@ -1,0 +1,216 @@
+"""No job takes a box's file where no box may go, and no commit touches more than its own box's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.domain.jobs import ApprovalNeeded
+from controller.gitops import commits, guards, manifests
+from controller.gitops.commits import Intent
+from controller.gitops.guards import GuardBreached
+from controller.gitops.manifests import Manifest
+from controller.gitops.repository import Change, Commit, GitSettings, Repository
+from tests.gitops import remotes
+from tests.gitops.test_commits import follow, job_ids, provision, spec
+
+BOX, CUSTOMER = "01hzy3v7q8r9s0t1w2v3w4x5y6", "01hzy3v7q8r9s0t1w2v3w4x5y7"
+PATH = manifests.path("local", BOX)
+ENDING = {"state": "condemned", "deletion": "approved"}
+
+
+def made(*, overrides: dict[str, int] | None = None, **changed: Any) -> Manifest:
+    metadata = {"id": BOX, "customer": CUSTOMER}
+    return Manifest.model_validate({"metadata": metadata, "spec": spec(**changed), "overrides": overrides or {}})
+
+
+def step(before: dict[str, Any], after: dict[str, Any], approved: Sequence[str] = ()) -> str | None:
+    """What the guards say to a step from one spec to another at the next rev: the broken rule or None."""
+    try:
+        guards.check(made(**before), made(**{"rev": 2, **before, **after}), approved)
+    except GuardBreached as error:
+        return str(error.facts["rule"])
+    except ApprovalNeeded as error:
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {}),
+        ({}, {"rev": 9}),
+        ({}, {"state": "suspended"}),
+        ({"state": "standby"}, {"state": "active"}),
+        ({"state": "suspended"}, {"state": "active", "plan": "team", "volume_gib": 20}),
+        ({"state": "suspended"}, {"state": "condemned"}),
+        ({"state": "condemned"}, {"deletion": "approved"}),
+        ({"state": "condemned"}, {"state": "active", "secrets": {"agent": 2, "telegram": 1, "proxy": 2}}),
+        (ENDING, {"state": "destroyed"}),
+        ({"volume_gib": 20}, {"plan": "starter"}),
+        ({"plan": "starter", "volume_gib": 5}, {"plan": "pro", "volume_gib": 10}),
+        ({"volume_gib": 5}, {"state": "suspended"}),  # ops once left it smaller than the plan's
+        ({"volume_gib": 5, **ENDING}, {"state": "destroyed"}),
+        ({"overrides": {"volume_gib": 30}}, {"plan": "team", "volume_gib": 20}),
+        ({"overrides": {"cpu_limit_milli": 300}}, {"state": "suspended"}),  # and its pod cannot start
+        ({"overrides": {"cpu_limit_milli": 800}}, {"plan": "starter"}),
+    ],
+    ids=str,
+)
+def test_a_step_of_the_lifecycle_is_let_through(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert step(before, after) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        ({"rev": 7}, {"rev": 7}, "rev"),
+        ({"rev": 7}, {"rev": 6, "state": "suspended"}, "rev"),
+        ({}, {"state": "standby"}, "state"),
+        ({}, {"state": "destroyed"}, "state"),
+        ({"state": "condemned"}, {"state": "destroyed"}, "state"),
+        ({"state": "destroyed", "deletion": "approved"}, {"state": "active"}, "state"),
+        (ENDING, {"state": "active"}, "state"),
+        ({}, {"deletion": "approved"}, "deletion"),
+        ({"state": "suspended"}, ENDING, "deletion"),
+        (ENDING, {"state": "destroyed", "deletion": "held"}, "deletion"),
+        ({"volume_gib": 20}, {"volume_gib": 10}, "volume"),
+        ({"overrides": {"volume_gib": 30}}, {"overrides": {}}, "volume"),
+        ({"overrides": {"cpu_limit_milli": 800}}, {"plan": "team", "volume_gib": 20}, "resources"),
+        ({"overrides": {"memory_limit_mib": 1400}}, {"plan": "team", "volume_gib": 20}, "resources"),
+        ({}, {"plan": "team"}, guards.BELOW_PLAN),
+        ({"plan": "starter", "volume_gib": 5}, {"plan": "pro", "volume_gib": 9}, guards.BELOW_PLAN),
+    ],
+    ids=str,
+)
+def test_a_step_that_no_box_may_take_is_named(before: dict[str, Any], after: dict[str, Any], rule: str) -> None:
+    assert step(before, after) == rule
+
+
+def test_an_approval_lifts_the_rule_that_it_names_and_no_other() -> None:
+    assert step({}, {"plan": "team"}, [guards.BELOW_PLAN]) is None
+    assert step({}, {"plan": "team"}, ["cap_reached"]) == guards.BELOW_PLAN
+    assert step({}, {"state": "destroyed"}, ["guard_breached", guards.BELOW_PLAN]) == "state"
+
+
+@pytest.mark.parametrize("changed", [{"state": "suspended"}, {"state": "destroyed"}, {"deletion": "approved"}], ids=str)
+def test_a_box_begins_running_and_held(changed: dict[str, Any]) -> None:
+    guards.check_new(made())
+    guards.check_new(made(state="standby"))
+    with pytest.raises(GuardBreached):
+        guards.check_new(made(**changed))
+
+
+def test_a_new_box_has_the_volume_that_its_plan_is_sold_with() -> None:
+    small = made(volume_gib=9)
+    with pytest.raises(ApprovalNeeded):
+        guards.check_new(small)
+    guards.check_new(small, [guards.BELOW_PLAN])
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [(20, 50), (50, 50), (60, 60), ("20", "20"), (None, None)], ids=str)
+def test_a_job_never_asks_for_less_than_ops_made_the_volume(asked: Any, wanted: Any) -> None:
+    assert guards.grown(made(volume_gib=50), {"volume_gib": asked}) == {"volume_gib": wanted}
+    assert guards.grown(made(volume_gib=50), {"state": "suspended"}) == {"state": "suspended"}
+
+
+@pytest.mark.parametrize(
+    ("found", "rule"),
+    [
+        ([Change(PATH, "100644", "100644")], None),
+        ([Change(PATH, "000000", "100644")], None),
+        ([], "one-path"),
+        ([Change(PATH, "100644", "100644"), Change("README.md", "100644", "100644")], "one-path"),
+        ([Change("README.md", "100644", "100644")], "path"),
+        ([Change(f'"{PATH}"', "000000", "100644")], "path"),
+        ([Change(manifests.path("other", BOX), "000000", "100644")], "path"),
+        ([Change(PATH, "100644", "000000")], "mode"),
+        ([Change(PATH, "100644", "100755")], "mode"),
+        ([Change(PATH, "100644", "120000")], "mode"),
+        ([Change(PATH, "120000", "100644")], "mode"),
+        ([Change(PATH, "000000", "160000")], "mode"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_commit_writes_its_own_boxs_plain_file(found: list[Change], rule: str | None) -> None:
+    breaches = guards.check_trees({"a": found}, {"a": PATH})
+    assert [error.facts["rule"] for error in breaches.values()] == ([rule] if rule else [])
+
+
+def test_a_path_that_is_no_boxs_is_refused_even_if_it_is_meant() -> None:
+    assert guards.check_trees({"a": [Change("README.md", "100644", "100644")]}, {"a": "README.md"})
+
+
+def test_with_a_commit_that_nobody_built_none_may_go() -> None:
+    plain = [Change(PATH, "100644", "100644")]
+    assert list(guards.check_trees({"a": plain, "b": plain}, {"a": PATH})) == ["a"]
+
+
+class Sloppy(Repository):
+    """A repository that builds other commits than it was told for one box."""
+
+    spoiled: Intent | None = None
+    extra: dict[str, bytes] | None = None
+    """What that commit writes beside its file; None: it writes nothing at all."""
+
+    def chain(self, tip: str, commits: Sequence[Commit]) -> list[str]:
+        assert self.spoiled is not None
+        path = self.spoiled.path
+        return super().chain(tip, [self._other(one) if path in one.files else one for one in commits])
+
+    def _other(self, commit: Commit) -> Commit:
+        return replace(commit, files={} if self.extra is None else {**commit.files, **self.extra})
+
+
+@pytest.mark.parametrize("extra", [None, {"README.md": b"x"}, {PATH: b"x"}, {"cells/local/boxes/x": b"x"}], ids=str)
+def test_a_commit_that_does_more_or_less_than_its_job_is_not_pushed_and_blocks_no_other(
+    remote: Path, tmp_path: Path, extra: dict[str, bytes] | None
+) -> None:
+    sloppy = Sloppy(GitSettings(git_remote=str(remote), git_clone_dir=tmp_path / "sloppy.git"))
+    batch = [provision(sloppy.fetch()) for _ in range(5)]
+    sloppy.spoiled, sloppy.extra = batch[2], extra
+    outcome = commits.write(sloppy, batch)
+    good = [intent.job_id for intent in batch if intent is not batch[2]]
+    assert (list(outcome.landed), job_ids(remote), list(outcome.refused)) == (good, good, [batch[2].job_id])
+    assert outcome.refused[batch[2].job_id].facts["rule"] == "one-path"
+
+
+def test_the_changes_of_commits_are_listed_oldest_first(repository: Repository, remote: Path) -> None:
+    first = provision(repository.fetch())
+    base = first.base_sha
+    commits.write(repository, [first, follow(first, "suspend", 2, base, state="suspended")])
+    remotes.commit(remote, {"ops é.md": b"1"}, "ops were here")
+    found = list(repository.changes(base, repository.fetch()).values())
+    assert found[:2] == [[Change(first.path, "000000", "100644")], [Change(first.path, "100644", "100644")]]
+    assert [change.path for change in found[2]] == [r'"ops \303\251.md"']
+
+
+def test_a_job_that_a_guard_refuses_holds_its_boxs_later_ones_and_blocks_no_other(
+    repository: Repository, remote: Path
+) -> None:
+    first, other = provision(repository.fetch()), provision(repository.fetch())
+    bad = follow(first, "erase", 2, first.base_sha, state="destroyed")
+    later = follow(first, "suspend", 3, first.base_sha, state="suspended")
+    outcome = commits.write(repository, [first, bad, later, other])
+    assert job_ids(remote) == [first.job_id, other.job_id]
+    assert {job_id: type(error) for job_id, error in outcome.refused.items()} == {bad.job_id: GuardBreached}
+
+
+def test_a_resize_keeps_the_volume_that_ops_made_larger_meanwhile(repository: Repository, remote: Path) -> None:
+    first = provision(repository.fetch())
+    commits.write(repository, [first])
+    content = repository.read(repository.fetch(), [first.path])[first.path]
+    remotes.commit(remote, {first.path: content.replace(b"volume_gib: 10", b"volume_gib: 50")}, "bigger")
+    commits.write(repository, [follow(first, "resize", 2, repository.fetch(), plan="team", volume_gib=20)])
+    read = manifests.read(repository.read(repository.fetch(), [first.path])[first.path])
+    assert (read.spec.plan, read.spec.volume_gib) == ("team", 50)
+
+
+def test_who_approved_a_job_stands_in_its_commit(repository: Repository, remote: Path) -> None:
+    intent = replace(provision(repository.fetch()), approvals={"cap_reached": "admin", "volume_below_plan": "admin"})
+    commits.write(repository, [intent])
+    assert remotes.git(remote, "log", "-1", "--format=%(trailers:key=Approved-By,valueonly)", "main") == "admin"
