@@ -1,7 +1,8 @@
 """Operator jobs: "box B wants these fields at revision N". The outbox, the schedule and the audit row in one.
 
 queued ──► committed (sha) ──► synced ──► done
-   └─────────┴────────────────────┴─────► failed (a human looks; the reason is in ``error``)
+   ├─────────┴────────────────────┴─────► failed (a human looks; the reason is in ``error``)
+   └──► needs_approval (a cap or guard holds it, and its box's later jobs; ``approve`` queues it again)
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, select
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from controller.core import clock, ids
 from controller.core.db import Base
-from controller.core.errors import CloudError, Permanent
+from controller.core.errors import CloudError, Conflict, Invalid, Permanent
 from controller.domain import attempts
 
 BURST = timedelta(seconds=2)
 """Changes of connections closer together than this share a commit, but for the first, which goes at once."""
+
+LONGEST_ACTOR = 200
+"""Characters of a name in a commit's trailer."""
 
 STUCK_AFTER = timedelta(minutes=15)
 """A committed job that is not done by then is shown as stuck (invariant I12)."""
@@ -44,6 +48,7 @@ class JobState(StrEnum):
     """How far a job has come."""
 
     QUEUED = "queued"
+    NEEDS_APPROVAL = "needs_approval"
     COMMITTED = "committed"
     SYNCED = "synced"
     DONE = "done"
@@ -54,7 +59,7 @@ class ApprovalNeeded(Permanent):
     """Raised when a job may go on only after a human has said so; the code names what is to be approved."""
 
 
-OPEN = (JobState.QUEUED, JobState.COMMITTED, JobState.SYNCED)
+OPEN = (JobState.QUEUED, JobState.NEEDS_APPROVAL, JobState.COMMITTED, JobState.SYNCED)
 
 
 class Job(Base):
@@ -64,6 +69,7 @@ class Job(Base):
     __table_args__ = (
         UniqueConstraint("box_id", "rev"),
         Index("ix_operator_jobs_open", "state", "next_attempt_at"),
+        Index("ix_operator_jobs_admitted", "committed_at", postgresql_where="admitted_at IS NOT NULL"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ids.new)
@@ -83,6 +89,12 @@ class Job(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime] = mapped_column(default=clock.now)
     error: Mapped[str | None]
+    approvals: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What a human has to say yes to, by the code of its ApprovalNeeded: None, or ``by`` whom and ``at`` what time."""
+
+    admitted_at: Mapped[datetime | None]
+    """When the caps let it through; None for a job that they do not count, or that an admin let through."""
+
     base_sha: Mapped[str | None]
     """The tip of ``main`` before the first push that may carry it: where to look for it afterwards."""
 
@@ -96,15 +108,17 @@ class Job(Base):
 async def claim(session: AsyncSession, limit: int = 50) -> list[Job]:
     """The oldest jobs due for Git, at most ``limit``, every box's in the order of its revs.
 
-    A job whose box has an older one still queued waits with it, so no rev overtakes another.
+    A job whose box has an older one still queued or parked waits with it, so no rev overtakes another.
     """
+    older = aliased(Job)
+    behind = exists().where(older.box_id == Job.box_id, older.rev < Job.rev, older.state == JobState.NEEDS_APPROVAL)
     waiting = select(Job.box_id).where(Job.state == JobState.QUEUED, Job.next_attempt_at > clock.now())
     # By the box's oldest, not by each job's own time: the clocks of two processes may differ.
     oldest = func.min(Job.created_at).over(partition_by=Job.box_id)
     query = (
         select(Job)
         .where(Job.state == JobState.QUEUED, Job.next_attempt_at <= clock.now())
-        .where(Job.box_id.not_in(waiting))
+        .where(Job.box_id.not_in(waiting), ~behind)
         .order_by(oldest, Job.box_id, Job.rev)
         .limit(limit)
     )
@@ -161,10 +175,12 @@ def done(job: Job) -> None:
 
 
 def failed(job: Job, error: CloudError) -> None:
-    """Count a failed attempt: schedule the next, or give the job to a human."""
+    """Count a failed attempt: schedule the next, or give the job to a human, who may have to approve it."""
     job.attempts += 1
     job.error = str(error)
-    if attempts.used_up(error, job.attempts):
+    if isinstance(error, ApprovalNeeded):
+        park(job, error)
+    elif attempts.used_up(error, job.attempts):
         job.state = JobState.FAILED
     else:
         job.next_attempt_at = clock.now() + attempts.wait(error, attempts.backoff(job.attempts))
@@ -190,7 +206,36 @@ async def unblame(session: AsyncSession, job_ids: Iterable[str]) -> None:
 
 
 def retry(job: Job) -> None:
-    """Queue a failed job again, now, with a fresh count."""
+    """Queue a failed job again, now, with a fresh count; the caps judge it anew."""
     job.state = JobState.QUEUED
     job.attempts = 0
+    job.admitted_at = None
     job.next_attempt_at = clock.now()
+
+
+def park(job: Job, needed: ApprovalNeeded) -> None:
+    """The job waits until somebody approves what is ``needed``; later ones of its box wait with it."""
+    job.state = JobState.NEEDS_APPROVAL
+    job.error = str(needed)
+    job.approvals = {**job.approvals, needed.code: None}
+
+
+async def approve(session: AsyncSession, job: Job, actor: str) -> None:
+    """Queue a parked job again, now and past what it was parked for; ``actor`` ends in the commit's trailers.
+
+    Raises Conflict if it waits for no approval (any more), Invalid if the actor's name does not fit in a line.
+    """
+    if not actor.isprintable() or not 0 < len(actor) <= LONGEST_ACTOR:
+        raise Invalid("actor_malformed")
+    await session.refresh(job, with_for_update=True)
+    if job.state != JobState.NEEDS_APPROVAL:
+        raise Conflict("job_not_parked", job=job.id, state=job.state)
+    said = {"by": actor, "at": clock.now().isoformat()}
+    job.approvals = {code: before or said for code, before in job.approvals.items()}
+    job.error = None
+    retry(job)
+
+
+def approved(job: Job) -> dict[str, str]:
+    """What was approved, by code, and by whom."""
+    return {code: said["by"] for code, said in job.approvals.items() if said is not None}

@@ -189,6 +189,7 @@ def _intent(job: Job, box: Box, base: str) -> Intent:
         actor=job.actor,
         cause=job.cause,
         base_sha=base,
+        approvals=jobs.approved(job),
     )
 
 
