@@ -227,6 +227,7 @@ async def approve(session: AsyncSession, job: Job, actor: str) -> None:
     """
     if not actor.isprintable() or not 0 < len(actor) <= LONGEST_ACTOR:
         raise Invalid("actor_malformed")
+    await session.flush()
     await session.refresh(job, with_for_update=True)
     if job.state != JobState.NEEDS_APPROVAL:
         raise Conflict("job_not_parked", job=job.id, state=job.state)

@@ -21,7 +21,10 @@ PODS_STOP = timedelta(seconds=60)
 """The cluster ends with its pods, each of which may take its 45 seconds."""
 POD_METRICS = {"POD_METRICS_INTERVAL": "PT15S"}
 """A sandbox is looked at for minutes, not days."""
-_INHERITED = ("PATH", "LANG", "TZ", "APP_ENV", "FAILPOINTS", "FAILPOINT_LOG", "RETENTION", "SWEEP_INTERVAL")
+_INHERITED = (
+    "PATH", "LANG", "TZ", "APP_ENV", "FAILPOINTS", "FAILPOINT_LOG", "RETENTION", "SWEEP_INTERVAL",
+    "CAP_ENDINGS_A_BATCH", "CAP_ENDINGS_AN_HOUR", "CAP_DUNNING_AN_HOUR",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from controller.core.metrics import MetricsSettings
 from controller.core.queue import Bell, broker
 from controller.core.settings import DatabaseSettings, QueueSettings, SealingSettings, load
 from controller.domain import bells, letters
+from controller.domain.caps import CapSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
 from controller.workers import billing, context, notices, provisioning
@@ -58,10 +59,10 @@ def writer_broker() -> None:
     made = broker(load(QueueSettings), working=True)
     parts = context.build()
     repository = Repository(load(GitSettings))
-    cluster = Cluster(load(ClusterSettings))
+    cluster, allowed = Cluster(load(ClusterSettings)), load(CapSettings)
 
     async def write_commits() -> None:
-        wait = await provisioning.write_commits(parts.database, repository, cluster)
+        wait = await provisioning.write_commits(parts.database, repository, cluster, allowed=allowed)
         if wait is not None:
             await parts.bell.ring(bells.COMMITS, after=wait)
 

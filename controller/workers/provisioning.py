@@ -22,8 +22,9 @@ from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary, foreign
 from controller.core.queue import Doorbell
-from controller.domain import bells, boxes, git_remote, jobs, progress
+from controller.domain import bells, boxes, caps, git_remote, jobs, progress
 from controller.domain.boxes import Box
+from controller.domain.caps import CapSettings
 from controller.domain.completion import finish
 from controller.domain.jobs import Job, JobState, Verb
 from controller.gitops import answers, children, commits, manifests
@@ -51,7 +52,11 @@ class DiskUnusable(Temporary):
 
 
 async def write_commits(
-    database: Database, repository: Repository, cluster: Cluster, limit: timedelta = LIMIT
+    database: Database,
+    repository: Repository,
+    cluster: Cluster,
+    limit: timedelta = LIMIT,
+    allowed: CapSettings = caps.DEFAULTS,
 ) -> timedelta | None:
     """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows.
 
@@ -62,7 +67,7 @@ async def write_commits(
         with children.within(limit) as current:
             wait = NO_WAIT if held else None
             while wait == NO_WAIT:
-                wait = await _write_batch(database, repository, cluster, current)
+                wait = await _write_batch(database, repository, cluster, current, allowed)
                 if current.late():
                     break
     return wait
@@ -118,14 +123,16 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
 
 
 async def _write_batch(
-    database: Database, repository: Repository, cluster: Cluster, current: Round
+    database: Database, repository: Repository, cluster: Cluster, current: Round, allowed: CapSettings
 ) -> timedelta | None:
     """Land one batch; when to go on, None if this round is over."""
     async with database.transaction() as session:
         if (await git_remote.get(session)).resting():
             return None
-        batch = await jobs.claim(session)
+        claimed = await caps.claim(session, allowed)
+        batch = claimed.due
         owners = {job.box_id: await boxes.get(session, job.box_id) for job in batch}
+    _tell_parked(claimed.parked)
     if not batch:
         return None
     try:
@@ -140,6 +147,12 @@ async def _write_batch(
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
     await _to_its_end(repository.tidy, current)
     return wait
+
+
+def _tell_parked(parked: list[Job]) -> None:
+    for job in parked:
+        FAILURES.labels(caps.REACHED).inc()
+        log.warning("gitops.job_parked", job_id=job.id, box_id=job.box_id, verb=job.verb, error=job.error)
 
 
 def _count(outcome: Outcome) -> None:

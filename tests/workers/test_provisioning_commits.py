@@ -15,7 +15,8 @@ from sqlalchemy import select, text
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core import clock
 from controller.core.db import Database, DatabaseAway
-from controller.domain import boxes, lifecycle
+from controller.domain import boxes, jobs, lifecycle
+from controller.domain.caps import CapSettings
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
 from controller.gitops.repository import GitSettings, Repository
@@ -180,3 +181,38 @@ def test_a_round_ends_before_its_actor_does() -> None:
 
 async def ended(pids: list[int]) -> bool:
     return not any(alive(pid) for pid in pids)
+
+
+async def test_past_a_cap_a_job_waits_and_lands_once_it_is_approved(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    writer, allowed = clone(Repository, remote, "a"), CapSettings(cap_endings_an_hour=1)
+    for _ in range(2):
+        box_id, _ = await bought(database)
+        async with database.transaction() as session:
+            await lifecycle.condemn(session, await boxes.get(session, box_id), Why("stripe"))
+    await provisioning.write_commits(database, writer, cluster, allowed=allowed)
+    [parked] = [job for job in await all_jobs(database) if job.state == JobState.NEEDS_APPROVAL]
+    async with database.transaction() as session:
+        await jobs.approve(session, await session.get_one(Job, parked.id), "admin")
+    await provisioning.write_commits(database, writer, cluster, allowed=allowed)
+    assert {job.state for job in await all_jobs(database)} == {JobState.COMMITTED}
+    assert f"Job-Id: {parked.id}" in remotes.git(remote, "log", "-1", "--grep=Approved-By: admin", "main")
+
+
+async def test_a_plan_on_too_small_a_volume_waits_for_an_approval(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    writer = clone(Repository, remote, "a")
+    box_id, _ = await bought(database)
+    async with database.transaction() as session:
+        resized = await lifecycle.resize(session, await boxes.get(session, box_id), "team", Why("admin"))
+        assert resized is not None
+        resized.fields = {"rev": resized.rev, "plan": "team"}
+    await provisioning.write_commits(database, writer, cluster)
+    async with database.transaction() as session:
+        parked = await session.get_one(Job, resized.id)
+        assert (parked.state, list(parked.approvals)) == (JobState.NEEDS_APPROVAL, ["volume_below_plan"])
+        await jobs.approve(session, parked, "admin")
+    await provisioning.write_commits(database, writer, cluster)
+    assert {job.state for job in await all_jobs(database)} == {JobState.COMMITTED}
