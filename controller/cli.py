@@ -187,6 +187,36 @@ def mint(
     typer.echo(json.dumps(made) if as_json else "\n".join(f"{name}: {value}" for name, value in made.items()))
 
 
+@admin_app.command()
+def jobs(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False,
+    state: Annotated[str | None, typer.Option(help="Only these, such as needs_approval or failed.")] = None,
+) -> None:
+    """List the newest jobs, at most 200, and what holds or failed each."""
+    from controller.clients import platform
+
+    found = platform.list_jobs(state)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for job in found:
+        told = (job["id"], job["box_id"], job["verb"], job["state"], job["actor"], job["error"] or "")
+        typer.echo("  ".join(told).rstrip())
+
+
+@admin_app.command()
+def approve(job_ids: Annotated[list[str], typer.Argument(help="Jobs in state needs_approval.")]) -> None:
+    """Let jobs go on that a cap or guard holds.
+
+    Stops at the first that cannot be approved; those named before it stay approved.
+    """
+    from controller.clients import platform
+
+    for job_id in job_ids:
+        platform.approve(job_id)
+        typer.echo(f"approved: {job_id}")
+
+
 def main() -> None:
     """Run the command line; our own errors end it with one line and exit code 1."""
     try:

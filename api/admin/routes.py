@@ -11,6 +11,8 @@ from sqlalchemy import func, select
 
 from api.deps import Admin, Given
 from controller.core import ids
+from controller.core import log as logs
+from controller.core.errors import NotFound
 from controller.domain import bells, boxes, connections, git_remote, inbox, jobs, lifecycle, mint, retries
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
@@ -19,6 +21,7 @@ from controller.domain.mint import Order
 from controller.domain.plans import PlanName
 from controller.domain.subscriptions import Subscription
 
+log = logs.get(__name__)
 router = APIRouter(prefix="/admin")
 PAGE = 200
 Word = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,255}$")]
@@ -101,6 +104,20 @@ async def retry(given: Given, _: Admin, job_id: str) -> dict[str, str]:
     return {"job_id": job_id}
 
 
+@router.post("/jobs/{job_id}/approve", status_code=202)
+async def approve(given: Given, who: Admin, job_id: str) -> dict[str, str]:
+    """Let a job go on that a cap or guard holds, in your name; 409 if it waits for no approval."""
+    async with given.database.transaction() as session:
+        job = await session.get(Job, ids.checked(job_id))
+        if job is None:
+            raise NotFound("job_unknown")
+        held_for = job.error
+        await jobs.approve(session, job, who)
+    log.info("admin.job_approved", job_id=job.id, box_id=job.box_id, verb=job.verb, actor=who, held_for=held_for)
+    await given.bell.ring(bells.COMMITS)
+    return {"job_id": job_id}
+
+
 @router.get("/inbox")
 async def unhandled(given: Given, _: Admin) -> list[dict[str, Any]]:
     """Events not handled yet and those set aside, oldest first, at most 200, with their reasons."""
@@ -153,6 +170,7 @@ def _job(job: Job) -> dict[str, Any]:
         "cause": job.cause,
         "attempts": job.attempts,
         "error": job.error,
+        "approvals": job.approvals,
         "stuck": jobs.is_stuck(job),
         "commit_sha": job.commit_sha,
         "created_at": job.created_at,

@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
@@ -28,21 +29,34 @@ def running_file() -> Path:
 
 
 def create_customer(order: dict[str, Any]) -> dict[str, str]:
-    """``POST /admin/customers``: the new customer's and box's ids and tokens.
+    """``POST /admin/customers``: the new customer's and box's ids and tokens. Raises as ``approve`` does."""
+    made: dict[str, str] = _ask("POST", "/admin/customers", json=order)
+    return made
+
+
+def list_jobs(state: str | None = None) -> list[dict[str, Any]]:
+    """``GET /admin/jobs``: the newest jobs, in one state if asked. Raises as ``approve`` does."""
+    found: list[dict[str, Any]] = _ask("GET", "/admin/jobs", params={"state": state} if state else {})
+    return found
+
+
+def approve(job_id: str) -> None:
+    """``POST /admin/jobs/{id}/approve``: the job goes on, in the name that the credential has.
 
     Raises Refused with the API's code, Temporary if it does not answer, Permanent if we do not know where it is.
     """
+    _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/approve")
+
+
+def _ask(method: str, path: str, **more: Any) -> Any:
     url, token = _where()
     try:
-        answer = httpx.post(
-            f"{url}/admin/customers", json=order, headers={"Authorization": f"Bearer {token}"}, timeout=30
-        )
+        answer = httpx.request(method, f"{url}{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30, **more)
     except httpx.TransportError as exc:
         raise Temporary("api_away", url=url, reason=foreign(exc)) from exc
     if answer.is_error:
         raise Refused("api_refused", status=answer.status_code, reason=foreign(answer.text))
-    made: dict[str, str] = answer.json()
-    return made
+    return answer.json()
 
 
 def _where() -> tuple[str, str]:

@@ -12,9 +12,9 @@ from controller.core.errors import Permanent, Temporary
 from controller.domain import git_remote, inbox, jobs
 from controller.domain.customers import Customer
 from controller.domain.inbox import InboxEvent
-from controller.domain.jobs import Job
+from controller.domain.jobs import ApprovalNeeded, Job
 from tests import factories
-from tests.api.house import House, code
+from tests.api.house import House, bearer, code
 
 
 async def verbs(house: House, box_id: str) -> list[str]:
@@ -56,7 +56,8 @@ async def test_a_condemned_box_takes_no_other_verb(house: House, verb: str) -> N
     ("path", "status"),
     [("boxes/x/suspend", 422), (f"boxes/{ids.new()}/suspend", 404), (f"boxes/{ids.new()}/explode", 422),
      (f"jobs/{ids.new()}/retry", 404), ("jobs/%00/retry", 422),
-     ("inbox/stripe/evt_1/retry", 404), ("inbox/stripe/%00/retry", 422)],
+     ("inbox/stripe/evt_1/retry", 404), ("inbox/stripe/%00/retry", 422),
+     (f"jobs/{ids.new()}/approve", 404), ("jobs/%00/approve", 422)],
 )  # fmt: skip
 async def test_what_is_not_there_or_no_id_is_told(idle: House, path: str, status: int) -> None:
     assert (await idle.admin("POST", f"/admin/{path}")).status_code == status
@@ -82,6 +83,29 @@ async def test_only_an_event_that_was_set_aside_can_be_retried(house: House) -> 
     async with house.database.transaction() as session:
         inbox.failed(await session.get_one(InboxEvent, ("stripe", "evt_1")), Permanent("x"))
     assert [(await house.admin("POST", path)).status_code for _ in range(2)] == [202, 409]
+
+
+async def test_a_parked_job_is_listed_with_its_reason_and_goes_on_once_approved(house: House) -> None:
+    held = await house.box()
+    async with house.database.transaction() as session:
+        (job,) = await session.scalars(select(Job).where(Job.box_id == held.id))
+        jobs.park(job, ApprovalNeeded("cap_reached", limit=1))
+    (shown,) = (await house.admin("GET", "/admin/jobs", params={"state": "needs_approval"})).json()
+    assert (shown["error"], shown["approvals"]) == ("cap_reached (limit=1)", {"cap_reached": None})
+    answers = [await house.admin("POST", f"/admin/jobs/{job.id}/approve") for _ in range(2)]
+    assert ([one.status_code for one in answers], code(answers[1])) == ([202, 409], "job_not_parked")
+    (shown,) = (await house.admin("GET", "/admin/jobs", params={"state": "queued"})).json()
+    assert (shown["id"], shown["approvals"]["cap_reached"]["by"]) == (job.id, "admin")
+
+
+async def test_only_an_admin_approves_a_job(house: House) -> None:
+    held = await house.box()
+    async with house.database.transaction() as session:
+        (job,) = await session.scalars(select(Job).where(Job.box_id == held.id))
+        jobs.park(job, ApprovalNeeded("cap_reached"))
+    for headers in ({}, bearer(held.agent), bearer(held.proxy)):
+        assert (await house.http.post(f"/admin/jobs/{job.id}/approve", headers=headers)).status_code == 401
+    assert (await house.admin("POST", f"/admin/jobs/{job.id}/retry")).status_code == 409
 
 
 async def test_a_job_is_listed_by_box_and_by_state(house: House) -> None:
