@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +56,9 @@ class NotAPlainFile(Permanent):
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit to build: files to write (whole content) and a message with its trailers."""
+    """One commit to build: files to write (whole content; None takes the file away) and a message with its trailers."""
 
-    files: dict[str, bytes]
+    files: Mapping[str, bytes | None]
     message: str
 
 
@@ -142,6 +142,18 @@ class Repository:
             old, new, *_ = modes.removeprefix(":").split(" ")
             current.append(Change(path, old, new))
         return found
+
+    def ask(self, *arguments: str, lines: Sequence[str] = ()) -> bytes:
+        """What a git command that only reads prints about the clone; ``lines`` are its input."""
+        with tempfile.TemporaryFile() as source, self._dropped_when_broken():
+            source.write("".join(f"{line}\n" for line in lines).encode())
+            source.seek(0)
+            return self._raw(*arguments, source=source)
+
+    def contents(self, blobs: Sequence[str]) -> dict[str, bytes]:
+        """The content of each of those blobs, by its id."""
+        once = list(dict.fromkeys(blobs))
+        return dict(zip(once, self._cat(once), strict=True))
 
     def chain(self, tip: str, commits: Sequence[Commit]) -> list[str]:
         """Build ``commits`` on top of ``tip``, each on the one before, signed if there is a key; their shas.
@@ -254,6 +266,9 @@ class Repository:
             _write_data(out, commit.message.encode())
             out.write(f"from {parent}\n".encode())
             for path, content in sorted(commit.files.items()):
+                if content is None:
+                    out.write(b"D " + _quoted(path) + b"\n")
+                    continue
                 out.write(f"M 100644 inline {path}\n".encode())
                 _write_data(out, content)
         out.write(b"done\n")
@@ -284,3 +299,9 @@ class Repository:
 
 def _write_data(out: IO[bytes], data: bytes) -> None:
     out.write(f"data {len(data)}\n".encode() + data + b"\n")
+
+
+def _quoted(path: str) -> bytes:
+    """A path, which may be anybody's, as ``fast-import`` reads it."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'.encode(errors="surrogateescape")
