@@ -15,3 +15,9 @@ REFRESH = Bell("gitops", "refresh")
 
 NOTICE = Bell("notices", "send_notice")
 """A notice waits to be sent; rung with its id."""
+
+ADOPT = Bell("gitops", "adopt")
+"""It is time to look what people pushed to the GitOps repository."""
+
+TELL_FORGE = Bell("notices", "tell_forge")
+"""What became of people's commits waits to be told where they are shown."""

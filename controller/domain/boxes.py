@@ -54,6 +54,12 @@ class Box(Base):
     thinking: Mapped[str] = mapped_column(default="low")
     profile: Mapped[int] = mapped_column(default=1)
     secret_versions: Mapped[dict[str, Any]]
+    overrides: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What ops want beyond the plan, as its manifest has it; only their commits change it."""
+
+    plan_replaced: Mapped[str | None]
+    """The subscription's plan in whose place ops put another by a commit: theirs stands until that one changes."""
+
     agent_name: Mapped[str]
     telegram_users: Mapped[list[int]]
     suspended_for: Mapped[list[str]] = mapped_column(default=list)

@@ -32,7 +32,10 @@ STUCK_AFTER = timedelta(minutes=15)
 
 
 class Verb(StrEnum):
-    """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention."""
+    """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention.
+
+    ``adopt`` confirms what ops changed, where no other verb says it.
+    """
 
     PROVISION = "provision"
     RESIZE = "resize"
@@ -42,6 +45,7 @@ class Verb(StrEnum):
     DESTROY = "destroy"
     APPROVE = "approve"
     ERASE = "erase"
+    ADOPT = "adopt"
 
 
 class JobState(StrEnum):
@@ -80,10 +84,10 @@ class Job(Base):
     """The spec fields that it sets, by dotted path; the whole spec for ``provision``."""
 
     actor: Mapped[str]
-    """Who wanted it: ``stripe``, ``admin``, ``system:retention``."""
+    """Who wanted it: ``stripe``, ``admin``, ``system:retention``, ``ops:<address>`` for the author of a commit."""
 
     cause: Mapped[str | None]
-    """The event or request that led to it."""
+    """The event, request or commit that led to it."""
 
     state: Mapped[str] = mapped_column(default=JobState.QUEUED.value)
     attempts: Mapped[int] = mapped_column(default=0)
@@ -146,6 +150,27 @@ async def untouched(session: AsyncSession, box_id: str, verb: Verb) -> Job | Non
     )
     found: Job | None = await session.scalar(query)
     return found
+
+
+async def renumber(session: AsyncSession, box_id: str, above: int) -> int:
+    """Give the box's jobs that no writer has begun with revs above ``above``; by how much they moved.
+
+    Their order stays. The caller holds the box's row lock and the writer's.
+    """
+    query = (
+        select(Job)
+        .where(Job.box_id == box_id, Job.state == JobState.QUEUED, Job.base_sha.is_(None))
+        .order_by(Job.rev.desc())
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found = list(await session.scalars(query))
+    shift = max(above + 1 - found[-1].rev, 0) if found else 0
+    for job in found if shift else ():
+        job.rev += shift
+        job.fields = {**job.fields, "rev": job.rev}
+        await session.flush()
+    return shift
 
 
 async def after_burst(session: AsyncSession, box_id: str, verb: Verb) -> datetime:

@@ -83,7 +83,7 @@ async def converge(session: AsyncSession, mint: Mint, facts: Facts, why: Why) ->
     reasons = set(box.suspended_for) - {PAYMENT}
     if entitlement == Entitlement.SUSPENDED:
         reasons.add(PAYMENT)
-    return await _apply(session, box, why, plan=plan.name.value, reasons=reasons)
+    return await _apply(session, box, why, plan=_plan_for(box, plan.name.value), reasons=reasons)
 
 
 async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft: Draft, why: Why) -> Job:
@@ -111,7 +111,7 @@ async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft:
     session.add(box)
     await session.flush()
     telegram = await vault.hand_over(session, mint.sealer, draft.id, box.id, vault.TELEGRAM)
-    box.secret_versions = {"telegram": telegram or 1, **await _issue_tokens(session, mint, box.id)}
+    box.secret_versions = {"telegram": telegram or 1, **await issue_tokens(session, mint, box.id)}
     row.box_id, row.condition = box.id, None
     await progress.add(session, box.id, "paid")
     return await _job(session, box, Verb.PROVISION, boxes.spec(box), why)
@@ -167,6 +167,14 @@ async def disconnect(session: AsyncSession, box: Box, provider: str, why: Why) -
 async def require_reconnect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
     """The provider refuses the credential: the agent is told; None if it is not connected. Raises as ``connect``."""
     return await _move_connection(session, box, provider, Status.NEEDS_RECONNECT, why)
+
+
+async def issue_tokens(session: AsyncSession, mint: Mint, box_id: str) -> dict[str, int]:
+    """Mint the box's next agent and proxy token; their versions by the names of its secrets."""
+    return {
+        "agent": await tokens.issue_agent(session, sealer=mint.sealer, pepper=mint.pepper, box_id=box_id),
+        "proxy": await tokens.issue_proxy(session, sealer=mint.sealer, pepper=mint.pepper, box_id=box_id),
+    }
 
 
 async def end_retention(session: AsyncSession, settings: LifecycleSettings, limit: int = 20) -> list[Job]:
@@ -228,16 +236,9 @@ async def _first_box(
 async def _bring_back(session: AsyncSession, mint: Mint, box: Box, why: Why) -> Job:
     states.check(State(box.state), State.ACTIVE, Deletion(box.deletion))
     box.condemned_at, box.suspended_for = None, []
-    versions = {**box.secret_versions, **await _issue_tokens(session, mint, box.id)}
+    versions = {**box.secret_versions, **await issue_tokens(session, mint, box.id)}
     box.secret_versions = versions
     return await _change(session, box, Verb.REACTIVATE, why, state=State.ACTIVE.value, secrets=versions)
-
-
-async def _issue_tokens(session: AsyncSession, mint: Mint, box_id: str) -> dict[str, int]:
-    return {
-        "agent": await tokens.issue_agent(session, sealer=mint.sealer, pepper=mint.pepper, box_id=box_id),
-        "proxy": await tokens.issue_proxy(session, sealer=mint.sealer, pepper=mint.pepper, box_id=box_id),
-    }
 
 
 async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reasons: set[str]) -> Job | None:
@@ -253,6 +254,14 @@ async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reason
     if "state" in changed:
         verb = Verb.SUSPEND if reasons else Verb.REACTIVATE
     return await _change(session, box, verb, why, **changed)
+
+
+def _plan_for(box: Box, paid: str) -> str:
+    """The plan that the box is to have while ``paid`` is paid for: an unchanged one asks for nothing new."""
+    if box.plan_replaced == paid:
+        return box.plan
+    box.plan_replaced = None
+    return paid
 
 
 def _resized(box: Box, plan: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.core.db import Base
 from controller.domain import (
+    adoption,
     boxes,
     connections,
     customers,
@@ -22,6 +23,6 @@ from controller.domain import (
 
 METADATA = Base.metadata
 MODULES = (
-    boxes, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics, progress, subscriptions,
-    tokens, usage, vault,
+    adoption, boxes, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics, progress,
+    subscriptions, tokens, usage, vault,
 )  # fmt: skip

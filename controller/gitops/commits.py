@@ -31,6 +31,9 @@ log = logs.get(__name__)
 TRIES = 8
 SAMPLE = 3
 """Of how many boxes a job is tried by itself, to tell a remote that refuses everything from jobs that are bad."""
+_CAUSES = {"stripe": "Stripe-Event", "ops": "Ops-Commit"}
+"""The trailer of what led to a job, by the kind of its actor."""
+
 _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 1.0
 _CLOSED_WAIT = timedelta(seconds=5)
@@ -40,6 +43,10 @@ _LONGEST_WORD = 100
 
 class RevBehind(Permanent):
     """Raised when Git already holds this or a newer rev that the job does not know of."""
+
+
+class FileBroken(CloudError):
+    """Raised when Git has no file of the box that can be read: ops' mistakes are put right in seconds, so try again."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,8 @@ def message(intent: Intent) -> str:
         *(f"Approved-By: {_word(actor)}" for actor in sorted(set(intent.approvals.values()))),
     ]
     if intent.cause is not None:
-        lines.append(f"{'Stripe-Event' if intent.actor == 'stripe' else 'Request-Id'}: {_word(intent.cause)}")
+        kind = _CAUSES.get(intent.actor.partition(":")[0], "Request-Id")
+        lines.append(f"{kind}: {_word(intent.cause)}")
     return "\n".join(lines) + "\n"
 
 
@@ -229,7 +237,7 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
             continue
         try:
             content = apply(intent, files.get(intent.path))
-        except (ManifestError, RevBehind, GuardBreached, ApprovalNeeded) as error:
+        except (ManifestError, RevBehind, FileBroken, GuardBreached, ApprovalNeeded) as error:
             outcome.refused[intent.job_id] = error
             held.add(intent.box_id)
             continue
@@ -264,22 +272,25 @@ def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: 
             try:
                 files.update(repository.read(tip, [path]))
             except NotAPlainFile as error:
-                outcome.refused[first.job_id] = error
+                outcome.refused[first.job_id] = FileBroken(error.code, **error.facts)
         return files
 
 
 def apply(intent: Intent, content: bytes | None) -> bytes:
     """The box's file after the intent: a new one for ``provision``, else only the job's fields changed.
 
-    Raises ManifestError if the result is not valid, RevBehind if Git has this rev or a newer one already, and what
-    ``guards.check`` does if no job may take that step from what Git has now.
+    Raises ManifestError if the result is not valid, RevBehind if Git has this rev or a newer one already, FileBroken
+    if what Git has is no box, and what ``guards.check`` does if no job may take that step from what Git has now.
     """
     if content is None:
         if intent.verb != "provision":
-            raise ManifestError("manifest_missing", box=intent.box_id)
+            raise FileBroken("manifest_missing", box=intent.box_id)
         new = partial(guards.check_new, approved=intent.approvals)
         return manifests.create(intent.box_id, intent.customer_id, intent.fields, new)
-    current = manifests.read(content)
+    try:
+        current = manifests.read(content)
+    except ManifestError as exc:
+        raise FileBroken(exc.code, **exc.facts) from exc
     if current.spec.rev >= intent.rev:
         raise RevBehind("rev_behind_git", box=intent.box_id, git=current.spec.rev, job=intent.rev)
     fields = guards.grown(current, intent.fields)

@@ -31,7 +31,7 @@ class Touched:
 
 @dataclass(frozen=True)
 class Past:
-    """One commit: who wrote it, as the commit says, and the values of its ``Job-Id`` trailers, which anybody can write."""
+    """One commit: its author, as it says, and the values of its ``Job-Id`` trailers, which anybody can write."""
 
     sha: str
     author: str

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.core.errors import Permanent
 from controller.gitops import commits, manifests
-from controller.gitops.commits import Intent, Outcome
+from controller.gitops.commits import FileBroken, Intent, Outcome
 from controller.gitops.repository import BranchClosed, GitSettings, PushRefused, RemoteAway, Repository
 from tests.gitops import remotes
 from tests.gitops.test_commits import follow, job_ids, provision, spec
@@ -221,7 +220,7 @@ def test_a_box_whose_file_is_a_link_blocks_no_other(repository: Repository, remo
     link(remote, bad.path)
     outcome = commits.write(repository, [bad, good])
     assert (list(outcome.landed), list(outcome.refused)) == ([good.job_id], [bad.job_id])
-    assert isinstance(outcome.refused[bad.job_id], Permanent)
+    assert isinstance(outcome.refused[bad.job_id], FileBroken)
 
 
 def test_a_box_whose_file_is_no_yaml_blocks_no_other(repository: Repository, remote: Path) -> None:

@@ -1,0 +1,280 @@
+"""Ops' commits taken into Postgres: how far ``main`` is read, what ops asked of a box, and what they are told of it.
+
+The caller holds the git writer's lock, so that nobody numbers the same box twice, and has judged the change by the
+file; here the box's row has the last word, for it may have moved on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Index, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from controller.core import clock
+from controller.core.db import Base
+from controller.core.errors import CloudError, Conflict
+from controller.domain import (
+    attempts,
+    boxes,
+    connections,
+    jobs,
+    lifecycle,
+    progress,
+    states,
+    subscriptions,
+    tokens,
+    vault,
+)
+from controller.domain.boxes import Box
+from controller.domain.customers import Customer
+from controller.domain.drafts import Draft
+from controller.domain.jobs import Job, JobState, Verb
+from controller.domain.lifecycle import Mint, Why
+from controller.domain.states import Deletion, State
+from controller.domain.subscriptions import COMPLIMENTARY, COMPLIMENTARY_PERIOD, Subscription
+
+MAIN = "main"
+OPS = "ops"
+"""Why a box is suspended that ops suspended by a commit: they alone lift it."""
+
+NOBODY = "ops@openclaw.cloud"
+"""The address of a customer whom ops made by a file alone; a file holds nothing personal."""
+
+PROFILED = frozenset({"locale", "niche", "model", "thinking"})
+"""Fields that a running box hears of with its profile, which gets a new version when one of them changes."""
+
+_PLAIN = ("plan", "volume_gib", "release", "ring", "locale", "niche", "model", "thinking", "deletion")
+
+
+class GitHead(Base):
+    """How far a branch is read: every commit of people up to ``sha`` is adopted or put right."""
+
+    __tablename__ = "git_heads"
+
+    branch: Mapped[str] = mapped_column(primary_key=True)
+    sha: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class Outcome(StrEnum):
+    """What became of a commit of people: all of it stands, parts were put back, or whole files were."""
+
+    ADOPTED = "adopted"
+    CORRECTED = "corrected"
+    RESTORED = "restored"
+
+
+class OpsCommit(Base):
+    """One commit of people that touched boxes, and what its author is told on the forge."""
+
+    __tablename__ = "ops_commits"
+    __table_args__ = (Index("ix_ops_commits_untold", "next_attempt_at", postgresql_where="told_at IS NULL"),)
+
+    sha: Mapped[str] = mapped_column(primary_key=True)
+    actor: Mapped[str]
+    outcome: Mapped[str]
+    boxes: Mapped[list[str]]
+    notes: Mapped[list[str]]
+    """A sentence for each thing that does not stand, with the path and the reason."""
+
+    adopted_at: Mapped[datetime] = mapped_column(default=clock.now)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime] = mapped_column(default=clock.now)
+    status_at: Mapped[datetime | None]
+    """When the commit status was set; the comment, if any, is another call."""
+
+    told_at: Mapped[datetime | None]
+    """When nothing more was to be told, also because it was given up: then ``error`` says why."""
+
+    error: Mapped[str | None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a commit asks of one box, and the file as it stands at the tip: its spec, rev and all, as JSON."""
+
+    fields: Mapping[str, Any]
+    overrides: Mapping[str, Any] | None
+    spec: Mapping[str, Any]
+
+
+async def head(session: AsyncSession) -> str | None:
+    """The commit up to which ``main`` is read; None before the first time."""
+    found = await session.get(GitHead, MAIN)
+    return found.sha if found else None
+
+
+async def move_head(session: AsyncSession, sha: str) -> None:
+    """``main`` is read up to ``sha``."""
+    await session.merge(GitHead(branch=MAIN, sha=sha, at=clock.now()))
+
+
+async def report(
+    session: AsyncSession, sha: str, actor: str, outcome: Outcome, boxes: list[str], notes: list[str]
+) -> None:
+    """What became of the commit is on record, to be told on the forge; a commit that is read again changes nothing."""
+    if await session.get(OpsCommit, sha) is None:
+        session.add(OpsCommit(sha=sha, actor=actor, outcome=outcome.value, boxes=boxes, notes=notes))
+
+
+async def untold(session: AsyncSession, limit: int = 20) -> list[OpsCommit]:
+    """Commits whose author is still to be told and whose time has come, oldest first, locked."""
+    query = (
+        select(OpsCommit)
+        .where(OpsCommit.told_at.is_(None), OpsCommit.next_attempt_at <= clock.now())
+        .order_by(OpsCommit.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(await session.scalars(query))
+
+
+def failed(row: OpsCommit, error: CloudError) -> None:
+    """Count a failed telling: the next is scheduled, or it is given up with the reason in ``error``."""
+    row.attempts += 1
+    row.error = str(error)
+    if attempts.used_up(error, row.attempts):
+        row.told_at = clock.now()
+    else:
+        row.next_attempt_at = clock.now() + attempts.backoff(row.attempts)
+
+
+async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, why: Why) -> Job:
+    """The box is as ops want it, and a job confirms it in Git with the next rev, after all that were queued before.
+
+    The job says every field in which Git would differ, so it has the last word over those. Raises Conflict if the
+    box's row rules the step out.
+    """
+    box = await boxes.get(session, box_id, lock=True)
+    state, deletion = State(box.state), Deletion(box.deletion)
+    fields = dict(wanted.fields)
+    _check(box, fields)
+    await _enter(session, mint, box, State(fields.pop("state", state)))
+    for name, value in fields.items():
+        if name in _PLAIN:
+            setattr(box, name, value)
+    if PROFILED & fields.keys():
+        box.profile += 1
+    if wanted.overrides is not None:
+        box.overrides = dict(wanted.overrides)
+    if "plan" in fields:
+        await _follow_plan(session, box)
+    box.rev += await jobs.renumber(session, box.id, wanted.spec["rev"])
+    box.rev = max(box.rev, wanted.spec["rev"]) + 1
+    spec = boxes.spec(box, await connections.in_manifest(session, box.id))
+    changed = {name: value for name, value in spec.items() if name in wanted.fields or value != wanted.spec.get(name)}
+    verb = _verb(state, deletion, box, wanted.fields)
+    return await _confirm(session, box, verb, {**changed, "rev": box.rev}, why)
+
+
+async def adopt_new(session: AsyncSession, mint: Mint, box: Box, git: Mapping[str, Any], why: Why) -> Job:
+    """A box that ops made by a file is in Postgres with tokens, on a subscription that never asks for money.
+
+    ``box`` has what the file says, ``git`` is its spec. What the file must not say (its name, its users, an address)
+    comes from the draft with the box's own id, if ``gitops new-box`` left one; a bot token was sealed under it too.
+    """
+    draft = await session.get(Draft, box.id)
+    if await session.get(Customer, box.customer_id) is None:
+        email = draft.email if draft else NOBODY
+        session.add(Customer(id=box.customer_id, email=email, locale=box.locale))
+        await session.flush()
+    if draft is not None:
+        box.agent_name, box.telegram_users = draft.agent_name, draft.telegram_users
+    box.suspended_for = [OPS] if box.state == State.SUSPENDED else []
+    box.condemned_at = clock.now() if box.state == State.CONDEMNED else None
+    box.rev = git["rev"] + 1
+    session.add(box)
+    await session.flush()
+    if box.state in {State.STANDBY, State.ACTIVE, State.SUSPENDED}:
+        issued = await lifecycle.issue_tokens(session, mint, box.id)
+        box.secret_versions = {**box.secret_versions, **issued}
+    if box.state != State.STANDBY:
+        await _subscribe(session, box)
+    await progress.add(session, box.id, "adopted", sha=why.cause)
+    spec = boxes.spec(box)
+    changed = {name: value for name, value in spec.items() if value != git.get(name)}
+    verb = Verb.PROVISION if box.state == State.ACTIVE else Verb.ADOPT
+    return await _job(session, box, verb, {**changed, "rev": box.rev}, why)
+
+
+def _check(box: Box, fields: Mapping[str, Any]) -> None:
+    old, new = State(box.state), State(fields.get("state", box.state))
+    states.check(old, new, Deletion(box.deletion))
+    if fields.get("deletion", box.deletion) != box.deletion and (old, new) != (State.CONDEMNED, State.CONDEMNED):
+        raise Conflict("deletion_of_a_box_that_is_not_condemned", box=box.id, state=box.state)
+
+
+async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State) -> None:
+    """Give the box its new state with all that belongs to it, as the verbs of ``lifecycle`` do."""
+    if state == box.state:
+        return
+    if state == State.CONDEMNED:
+        box.condemned_at = clock.now()
+        await tokens.revoke_all(session, box.id)
+        if await connections.end_all(session, box.id):
+            box.profile += 1
+    elif state == State.DESTROYED:
+        await vault.forget(session, box.id)
+    elif box.state == State.CONDEMNED:
+        box.condemned_at = None
+        box.secret_versions = {**box.secret_versions, **await lifecycle.issue_tokens(session, mint, box.id)}
+    box.suspended_for = [OPS] if state == State.SUSPENDED else []
+    box.state = state.value
+
+
+async def _follow_plan(session: AsyncSession, box: Box) -> None:
+    row = await subscriptions.of_box(session, box.id)
+    if row is not None and row.kind == COMPLIMENTARY:
+        row.plan = box.plan
+    elif row is not None:
+        box.plan_replaced = row.plan
+
+
+async def _subscribe(session: AsyncSession, box: Box) -> None:
+    start = clock.now()
+    session.add(
+        Subscription(
+            kind=COMPLIMENTARY, customer_id=box.customer_id, box_id=box.id, plan=box.plan,
+            status="canceled" if box.state in {State.CONDEMNED, State.DESTROYED} else "active",
+            period_start=start, period_end=start + COMPLIMENTARY_PERIOD,
+        )
+    )  # fmt: skip
+
+
+def _verb(state: State, deletion: Deletion, box: Box, fields: Mapping[str, Any]) -> Verb:
+    """The verb whose done rule fits: for a stop no pod is left, for a start the gateway reports."""
+    if state != box.state:
+        return {
+            State.SUSPENDED: Verb.SUSPEND,
+            State.ACTIVE: Verb.REACTIVATE,
+            State.CONDEMNED: Verb.DESTROY,
+            State.DESTROYED: Verb.ERASE,
+        }.get(State(box.state), Verb.ADOPT)
+    if (deletion, box.deletion) == (Deletion.HELD, Deletion.APPROVED):
+        return Verb.APPROVE
+    return Verb.RESIZE if "plan" in fields else Verb.ADOPT
+
+
+async def _confirm(session: AsyncSession, box: Box, verb: Verb, fields: dict[str, Any], why: Why) -> Job:
+    """The confirming job; whoever asked for something else in a job that still waits can see that it was overruled."""
+    waiting = await jobs.open_of(session, box.id, JobState.QUEUED)
+    lost = [job.id for job in waiting if any(job.fields[name] != fields[name] for name in _shared(job, fields))]
+    await progress.add(session, box.id, "adopted", sha=why.cause, overruled=lost)
+    return await _job(session, box, verb, fields, why)
+
+
+def _shared(job: Job, fields: Mapping[str, Any]) -> set[str]:
+    return (job.fields.keys() & fields.keys()) - {"rev"}
+
+
+async def _job(session: AsyncSession, box: Box, verb: Verb, fields: dict[str, Any], why: Why) -> Job:
+    job = Job(box_id=box.id, verb=verb.value, rev=box.rev, fields=fields, actor=why.actor, cause=why.cause)
+    session.add(job)
+    await session.flush()
+    return job

@@ -1,0 +1,139 @@
+"""What one change by people to a box's file asks for, and what of it may not be. Pure.
+
+``overrides`` is ops' own. In ``spec`` every field may be asked for but those that number what Postgres holds. A file
+that breaks a rule is taken back whole: nobody can tell which half of it was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from controller.core.errors import Conflict
+from controller.domain import states
+from controller.domain.states import Deletion, State
+from controller.gitops import history, steps, validation
+from controller.gitops.findings import printable
+from controller.gitops.history import Entry
+from controller.gitops.manifests import Manifest
+from controller.gitops.validation import BoxFile, volume
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a box is meant to be, as Postgres has it, where that decides what may come next."""
+
+    path: str
+    customer_id: str
+    state: State
+    deletion: Deletion
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A change, judged: either ``faults``, or the file that stands and what of it is to be adopted.
+
+    ``fields`` maps names below ``spec`` to JSON values; ``overrides`` is the whole new part if it changed; ``notes``
+    tell what is put back although the file stands.
+    """
+
+    faults: tuple[str, ...] = ()
+    after: Manifest | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    new: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is left for the platform to do."""
+        return self.new or bool(self.fields or self.notes) or self.overrides is not None
+
+
+def judge(path: str, before: Manifest | None, entry: Entry | None, content: bytes, known: Standing | None) -> Verdict:
+    """The verdict on the file that people left at ``path``: ``entry`` and its ``content``, None and empty if removed.
+
+    ``before`` is the file as it last was good; ``known`` what Postgres says of the box in the file's name.
+    """
+    if entry is None:
+        return Verdict(faults=(f"{path}: {steps.HOW_TO_END}",) if before is not None else ())
+    if entry.mode != history.PLAIN:
+        return Verdict(faults=(f"{printable(path)}: a link or a program; only plain files may stand here",))
+    file, findings = validation.read(path, content)
+    findings += validation.secrets(path, content)
+    if file is None or findings:
+        return Verdict(faults=tuple(str(finding) for finding in sorted(set(findings))))
+    if known is not None and known.path != path:
+        return Verdict(faults=(f"{path}: the same box stands in {known.path}; a box is in one cell only",))
+    if before is None or known is None:
+        return Verdict(after=file.manifest, new=known is None)
+    return _change(before, file, known)
+
+
+def parse(entry: Entry | None, path: str, content: bytes) -> Manifest | None:
+    """The manifest in a file that keeps every rule about its own content; None if it does not."""
+    if entry is None or entry.mode != history.PLAIN:
+        return None
+    file, findings = validation.read(path, content)
+    return None if findings or file is None else file.manifest
+
+
+def differences(before: Manifest, after: Manifest) -> dict[str, Any]:
+    """The fields of ``spec`` that differ, with their values in ``after`` as JSON."""
+    old, new = before.spec.model_dump(mode="json"), after.spec.model_dump(mode="json")
+    return {name: value for name, value in new.items() if old[name] != value}
+
+
+def overrides(manifest: Manifest) -> dict[str, Any]:
+    """What ops want beyond the plan, as JSON."""
+    return manifest.overrides.model_dump(mode="json", exclude_none=True)
+
+
+def standing(path: str, manifest: Manifest) -> Standing:
+    """What Postgres will say of a box once its new file is adopted."""
+    return Standing(path, manifest.metadata.customer, manifest.spec.state, manifest.spec.deletion)
+
+
+def moved(known: Standing, fields: Mapping[str, Any]) -> Standing:
+    """The standing once ``fields`` are adopted."""
+    state, deletion = fields.get("state", known.state), fields.get("deletion", known.deletion)
+    return replace(known, state=State(state), deletion=Deletion(deletion))
+
+
+def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
+    after = file.manifest
+    fields = differences(before, after)
+    faults = [*_owner(after, known), *_life(fields, known)]
+    notes = [
+        f"{file.path}: spec.{name} is set by the platform alone and was put back" for name in steps.PLATFORMS
+        if fields.pop(name, None) is not None and name != "rev"
+    ]  # fmt: skip
+    if after.spec.rev != before.spec.rev:
+        notes.append(f"{file.path}: spec.rev is set by the platform alone and moved on to the next number")
+    if volume(after) < volume(before):
+        if after.overrides.volume_gib is not None:
+            faults.append(f"a volume never shrinks: it has {volume(before)} GiB and would get {volume(after)}")
+        else:
+            fields["volume_gib"] = volume(before)
+            notes.append(f"{file.path}: a volume never shrinks, so spec.volume_gib stays {volume(before)}")
+    if faults:
+        return Verdict(faults=tuple(f"{file.path}: {fault}" for fault in faults))
+    own = overrides(after) if after.overrides != before.overrides else None
+    return Verdict(after=after, fields=fields, overrides=own, notes=tuple(notes))
+
+
+def _owner(after: Manifest, known: Standing) -> list[str]:
+    return [] if after.metadata.customer == known.customer_id else ["metadata.customer never changes"]
+
+
+def _life(fields: Mapping[str, Any], known: Standing) -> list[str]:
+    faults, then = [], moved(known, fields)
+    try:
+        states.check(known.state, then.state, known.deletion)
+    except Conflict:
+        told = f"a box that is {known.state} (deletion {known.deletion}) cannot become {then.state} in one step"
+        faults.append(told)
+    if then.deletion != known.deletion and (known.state, then.state) != (State.CONDEMNED, State.CONDEMNED):
+        faults.append("spec.deletion changes only while a box is and stays condemned")
+    return faults

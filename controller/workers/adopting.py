@@ -1,0 +1,169 @@
+"""The git writer's other half: what people pushed is taken into Postgres, and what may not stand is put back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from controller.core import failpoints, metrics
+from controller.core import log as logs
+from controller.core.db import Database
+from controller.core.errors import Conflict, Permanent
+from controller.core.queue import Doorbell
+from controller.core.settings import Group
+from controller.domain import adoption, bells
+from controller.domain.adoption import Outcome, Wanted
+from controller.domain.boxes import Box
+from controller.domain.jobs import Job
+from controller.domain.lifecycle import Mint, Why
+from controller.domain.states import Deletion, State
+from controller.gitops import adopt as reading_git
+from controller.gitops import history, manifests, verdicts
+from controller.gitops.adopt import Reader, Reading, Report, Wish
+from controller.gitops.history import Past
+from controller.gitops.manifests import Manifest
+from controller.gitops.repository import PushRejected, Repository
+from controller.gitops.verdicts import Standing
+from controller.workers.provisioning import WRITER_LOCK
+
+log = logs.get(__name__)
+
+TRIES = 8
+COMMITS = metrics.counter("git_ops_commits", "Commits of people that touched boxes, by what became of them", "outcome")
+
+
+class AdoptionSettings(Group):
+    """How often people's commits are looked for."""
+
+    adopt_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
+    """5 s: who merges a change sees it happen. A look is one fetch."""
+
+
+class HistoryRewritten(Permanent):
+    """Raised when ``main`` does not come after what was read of it: somebody forced a push, and a human has to look."""
+
+
+async def ring(bell: Doorbell, settings: AdoptionSettings, stop: asyncio.Event) -> None:
+    """Ask the writer to look, again and again until ``stop`` is set."""
+    while not stop.is_set():
+        await bell.ring(bells.ADOPT)
+        try:
+            async with asyncio.timeout(settings.adopt_interval.total_seconds()):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def adopt(database: Database, repository: Repository, mint: Mint) -> set[str]:
+    """Every commit of people that ``main`` has is adopted or put right; the ids of the boxes that this touched.
+
+    Nothing is done while another writer is at it. Raises RemoteAway, HistoryRewritten, and PushRejected or Conflict
+    if ``main`` or the boxes move faster than this: then the next look does it.
+    """
+    async with database.exclusive(WRITER_LOCK) as held:
+        for attempt in range(TRIES if held else 0):
+            try:
+                return await _adopt(database, repository, mint)
+            except (PushRejected, Conflict) as error:
+                log.info("gitops.adoption_overtaken", attempt=attempt + 1, error=str(error))
+                if attempt + 1 == TRIES:
+                    raise
+    return set()
+
+
+async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[str]:
+    tip = await asyncio.to_thread(repository.fetch)
+    past = await _unread(database, repository, tip)
+    if not past:
+        return set()
+    theirs = await asyncio.to_thread(reading_git.by_people, repository, past, await _own(database, past))
+    touched = {box_id for files in theirs.values() for file in files if (box_id := reading_git.box_of(file.path))}
+    reader = Reader(repository, await _standings(database, touched))
+    reading = await asyncio.to_thread(reader.read, tip, past, theirs)
+    sha = await asyncio.to_thread(reading_git.repair, repository, reading)
+    failpoints.hit("adopt.repaired")
+    async with database.transaction() as session:
+        for wish in reading.wishes:
+            await _take(session, mint, reading, wish)
+        for report in reading.reports.values():
+            await adoption.report(
+                session, report.sha, report.actor, _outcome(report), boxes=report.boxes, notes=report.notes
+            )
+        await adoption.move_head(session, sha)
+    for report in reading.reports.values():
+        COMMITS.labels(_outcome(report).value).inc()
+        log.info("gitops.commit_adopted", sha=report.sha, actor=report.actor, boxes=report.boxes, notes=report.notes)
+    return touched
+
+
+async def _unread(database: Database, repository: Repository, tip: str) -> list[Past]:
+    """The commits since the last look; at the first look there are none, whatever history there is."""
+    async with database.transaction() as session:
+        base = await adoption.head(session)
+        if base is None:
+            await adoption.move_head(session, tip)
+    if base is None or base == tip:
+        return []
+    if not await asyncio.to_thread(history.is_ancestor, repository, base, tip):
+        raise HistoryRewritten("git_history_rewritten", read=base, main=tip)
+    return await asyncio.to_thread(history.since, repository, base, tip)
+
+
+async def _own(database: Database, past: Sequence[Past]) -> set[str]:
+    """The commits that carry one of our jobs: recorded as its commit, or begun and not recorded yet."""
+    claims = {one.job_ids[0]: one.sha for one in past if len(one.job_ids) == 1}
+    query = select(Job.id, Job.commit_sha, Job.base_sha).where(Job.id.in_(claims))
+    async with database.transaction() as session:
+        found = (await session.execute(query)).all() if claims else []
+    begun = {claims[job_id] for job_id, commit, base in found if commit is None and base is not None}
+    return begun | {claims[job_id] for job_id, commit, _ in found if commit == claims[job_id]}
+
+
+async def _standings(database: Database, box_ids: set[str]) -> dict[str, Standing]:
+    async with database.transaction() as session:
+        found = await session.scalars(select(Box).where(Box.id.in_(box_ids)))
+        return {
+            box.id: Standing(
+                manifests.path(box.cell, box.id), box.customer_id, State(box.state), Deletion(box.deletion)
+            )
+            for box in found
+        }
+
+
+async def _take(session: AsyncSession, mint: Mint, reading: Reading, wish: Wish) -> None:
+    after = wish.verdict.after
+    if after is None:
+        return
+    why = Why(wish.actor, wish.sha)
+    spec = reading.manifests.get(wish.path, after).spec.model_dump(mode="json")
+    if wish.verdict.new:
+        await adoption.adopt_new(session, mint, _new(wish.path, after), spec, why)
+    elif wish.fields or wish.verdict.notes or wish.verdict.overrides is not None:
+        await adoption.adopt(session, mint, wish.box_id, Wanted(wish.fields, wish.verdict.overrides, spec), why)
+
+
+def _new(path: str, manifest: Manifest) -> Box:
+    spec = manifest.spec.model_dump(mode="json")
+    for name in ("secrets", "connections"):
+        spec.pop(name)
+    return Box(
+        id=manifest.metadata.id,
+        customer_id=manifest.metadata.customer,
+        cell=path.split("/")[1],
+        secret_versions=manifest.spec.secrets.model_dump(),
+        overrides=verdicts.overrides(manifest),
+        agent_name="Claw",
+        telegram_users=[],
+        **spec,
+    )
+
+
+def _outcome(report: Report) -> Outcome:
+    if report.restored:
+        return Outcome.RESTORED
+    return Outcome.CORRECTED if report.notes else Outcome.ADOPTED
