@@ -87,16 +87,18 @@ def notices() -> None:
 
 @app.command()
 def sweeper() -> None:
-    """Send again whatever was left behind."""
+    """Send again whatever was left behind, and have the writer look what ops pushed."""
     from controller.core.settings import load
     from controller.domain.lifecycle import LifecycleSettings
-    from controller.workers import context
+    from controller.workers import adopting, context
     from controller.workers import sweeper as sweeping
 
-    def work(stop: asyncio.Event) -> Awaitable[None]:
+    async def work(stop: asyncio.Event) -> None:
         parts = context.build()
-        keep, often = load(LifecycleSettings), load(sweeping.SweeperSettings)
-        return sweeping.run(parts.database, parts.bell, often, keep, stop)
+        keep, often, look = load(LifecycleSettings), load(sweeping.SweeperSettings), load(adopting.AdoptionSettings)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
+            both.create_task(adopting.ring(parts.bell, look, stop))
 
     _until_stopped("sweeper", work)
 

@@ -27,7 +27,7 @@ from controller.domain import bells, letters
 from controller.domain.caps import CapSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
-from controller.workers import billing, context, notices, provisioning
+from controller.workers import adopting, billing, context, notices, provisioning
 from controller.workers.notices import NoticeSettings, Sender
 
 log = logs.get(__name__)
@@ -69,7 +69,17 @@ def writer_broker() -> None:
     async def refresh(*box_ids: str) -> None:
         await provisioning.refresh(cluster, set(box_ids))
 
+    look = adopting.Paced(parts.database, repository, parts.mint)
+
+    async def adopt() -> None:
+        touched = await look()
+        if touched:
+            await provisioning.refresh(cluster, touched)
+            await write_commits()
+            await parts.bell.ring(bells.TELL_FORGE)
+
     _declare(made, bells.COMMITS, write_commits)
+    _declare(made, bells.ADOPT, adopt)
     _declare(made, bells.REFRESH, refresh)
     metrics.serve(load(MetricsSettings))
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -34,6 +35,9 @@ from controller.workers.provisioning import WRITER_LOCK
 log = logs.get(__name__)
 
 TRIES = 8
+PACE_SECONDS = 1.0
+"""The shortest time between two looks of a process."""
+
 COMMITS = metrics.counter("git_ops_commits", "Commits of people that touched boxes, by what became of them", "outcome")
 
 
@@ -57,6 +61,22 @@ async def ring(bell: Doorbell, settings: AdoptionSettings, stop: asyncio.Event) 
                 await stop.wait()
         except TimeoutError:
             continue
+
+
+class Paced:
+    """Looks when it is called, but for calls that a look has just answered: rings pile up while no writer runs."""
+
+    def __init__(self, database: Database, repository: Repository, mint: Mint) -> None:
+        self._parts = database, repository, mint
+        self._good_until = 0.0
+
+    async def __call__(self) -> set[str]:
+        """What ``adopt`` gives; nothing if it looked less than ``PACE_SECONDS`` ago."""
+        if time.monotonic() < self._good_until:
+            return set()
+        touched = await adopt(*self._parts)
+        self._good_until = time.monotonic() + PACE_SECONDS
+        return touched
 
 
 async def adopt(database: Database, repository: Repository, mint: Mint) -> set[str]:

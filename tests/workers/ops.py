@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +55,15 @@ class Ops:
         """The box as Git has it."""
         return manifests.read(self.content())
 
-    def push(self, *edits: tuple[str, str], message: str = "ops: change", **files: bytes) -> str:
+    def push(
+        self, *edits: tuple[str, str], message: str = "ops: change", files: Mapping[str, bytes] | None = None
+    ) -> str:
         """Replace texts in the box's file and push that with other ``files``; the sha."""
         content = self.content()
         for old, new in edits:
             assert old.encode() in content
             content = content.replace(old.encode(), new.encode())
-        return remotes.commit(self.remote, {self.path: content, **files}, message)
+        return remotes.commit(self.remote, {self.path: content, **(files or {})}, message)
 
     async def box(self) -> Box:
         """The box as Postgres has it."""
@@ -80,9 +83,6 @@ class Ops:
     async def equal(self) -> bool:
         """Whether Postgres and Git say the same of the box."""
         box, manifest = await self.box(), self.manifest()
-        wanted: dict[str, Any] = {
-            **boxes.spec(box),
-            "connections": manifest.spec.model_dump(mode="json")["connections"],
-        }
+        spec = manifest.spec.model_dump(mode="json")
         own = manifest.overrides.model_dump(exclude_none=True)
-        return manifest.spec.model_dump(mode="json") == wanted and own == box.overrides
+        return spec == boxes.spec(box, spec["connections"]) and own == box.overrides

@@ -6,39 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core import ids
-from controller.core.db import Database
 from controller.domain import boxes, lifecycle, subscriptions
 from controller.domain.jobs import JobState
 from controller.domain.lifecycle import Why
 from controller.domain.plans import PlanName
-from controller.gitops.repository import GitSettings, Repository
 from controller.workers.adopting import HistoryRewritten
 from tests import factories
 from tests.gitops import remotes
-from tests.proxy.conftest import bought
 from tests.workers.ops import Ops
-from tests.workers.test_provisioning import KUBECONFIG
-
-
-@pytest.fixture
-async def ops(database: Database, tmp_path: Path) -> Ops:
-    """A box at rev 1 in Git and Postgres, on plan pro; everything up to it is read."""
-    remote = remotes.create(tmp_path / "remote.git")
-    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-    box_id, _ = await bought(database)
-    made = Ops(
-        database,
-        remote,
-        Repository(GitSettings(git_remote=str(remote), git_clone_dir=tmp_path / "clone.git")),
-        Cluster(ClusterSettings(kubeconfig=tmp_path / "kubeconfig")),
-        factories.mint(),
-        box_id,
-    )
-    await made.write()
-    await made.look()
-    return made
 
 
 async def test_a_field_of_the_spec_is_adopted_with_its_author_and_confirmed(ops: Ops) -> None:
@@ -194,7 +170,7 @@ async def paying(ops: Ops, plan: PlanName) -> str:
     """The box's plan after Stripe said that ``plan`` is paid for."""
     async with ops.database.transaction() as session:
         row = await subscriptions.of_box(session, ops.box_id)
-        assert row is not None and row.stripe_id is not None
+        assert row is not None
         facts = factories.facts(row.draft_id, plan, stripe_id=row.stripe_id)
         await lifecycle.converge(session, ops.mint, facts, Why("stripe"))
     return (await ops.box()).plan
