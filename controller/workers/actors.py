@@ -11,6 +11,7 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
 from controller.clients.email import Mailer, MailSettings
+from controller.clients.forge import Forge, ForgeSettings
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.clients.telegram import Telegram, TelegramSettings
@@ -27,7 +28,7 @@ from controller.domain import bells, letters
 from controller.domain.caps import CapSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
-from controller.workers import adopting, billing, context, notices, provisioning
+from controller.workers import adopting, billing, context, notices, provisioning, reports
 from controller.workers.notices import NoticeSettings, Sender
 
 log = logs.get(__name__)
@@ -102,7 +103,13 @@ def notices_broker() -> None:
     async def send_notice(notice_id: str) -> None:
         await notices.send(sender, notice_id)
 
+    forge = Forge(load(ForgeSettings))
+
+    async def tell_forge() -> None:
+        await reports.tell(sender.database, forge)
+
     _declare(made, bells.NOTICE, send_notice)
+    _declare(made, bells.TELL_FORGE, tell_forge)
     metrics.serve(load(MetricsSettings))
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 

@@ -14,7 +14,7 @@ from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import bells, inbox, lifecycle, notices, subscriptions
+from controller.domain import adoption, bells, inbox, lifecycle, notices, subscriptions
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import LifecycleSettings
 from controller.workers import health
@@ -62,6 +62,7 @@ async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, lat
         lagging = list(await session.scalars(_lagging(late)))
         await notices.recover(session)
         untold = await notices.due(session)
+        reports = len(await adoption.untold(session))
     for event_id in events:
         await bell.ring(bells.EVENT, event_id)
     if queued:
@@ -70,7 +71,9 @@ async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, lat
         await bell.ring(bells.REFRESH, *lagging)
     for notice_id in untold:
         await bell.ring(bells.NOTICE, notice_id)
-    _count(event=len(events), commits=int(bool(queued)), refresh=len(lagging), notice=len(untold))
+    if reports:
+        await bell.ring(bells.TELL_FORGE)
+    _count(report=reports, event=len(events), commits=int(bool(queued)), refresh=len(lagging), notice=len(untold))
     failpoints.hit("sweeper.rung")
     async with database.transaction() as session:
         await health.observe(session)
