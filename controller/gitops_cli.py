@@ -17,7 +17,7 @@ from controller.core.errors import CloudError
 if TYPE_CHECKING:
     from controller.gitops.reviews import Reviewer
 
-app = typer.Typer(no_args_is_help=True, help="Judge and render changes to the GitOps repository.")
+app = typer.Typer(no_args_is_help=True, help="The GitOps repository: judge, render and trace changes.")
 
 Repo = Annotated[Path, typer.Option("--repo", help="A checkout of the GitOps repository.")]
 Base = Annotated[str, typer.Option("--base", help="The revision to compare with, for instance origin/main.")]
@@ -53,7 +53,7 @@ def validate(
         raise typer.BadParameter("give either paths or --base")
     if pull_request and base is None:
         raise typer.BadParameter("--pull-request needs --base")
-    with _answered():
+    with answered():
         reviewer = _reviewer(repo, chart, cell_values)
         if base is not None:
             review = reviewer.since(reviewer.tree.base(base), people_only=pull_request)
@@ -79,7 +79,7 @@ def render(
     """Print the Kubernetes objects that Argo CD makes of a box, as YAML."""
     from controller.gitops import rendering, validation
 
-    with _answered():
+    with answered():
         reviewer = _reviewer(repo, chart, cell_values)
         (name, *_) = reviewer.tree.relative(path)
         file, findings = validation.read(name, reviewer.tree.on_disk(name) or b"")
@@ -101,7 +101,7 @@ def diff(
     """Print what changed boxes become in the cluster, as the Markdown of a comment on the pull request."""
     from controller.gitops import rendered_diff
 
-    with _answered():
+    with answered():
         reviewer = _reviewer(repo, chart, cell_values)
         text = rendered_diff.comment(reviewer, reviewer.tree.base(base))
     typer.echo(text, nl=False)
@@ -117,7 +117,7 @@ def _reviewer(repo: Path, charts: list[Path] | None, cells: list[Path] | None) -
 
 
 @contextmanager
-def _answered() -> Iterator[None]:
+def answered() -> Iterator[None]:
     """What cannot be answered ends the command with one line and exit code 2."""
     try:
         yield

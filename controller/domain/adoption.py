@@ -159,6 +159,8 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
     for name, value in fields.items():
         if name in _PLAIN:
             setattr(box, name, value)
+    # only a replay asks for one: boxes wait for a higher number than they have seen
+    box.profile = max(box.profile, fields.get("profile", 0))
     if PROFILED & fields.keys():
         box.profile += 1
     if wanted.overrides is not None:
@@ -186,6 +188,7 @@ async def adopt_new(session: AsyncSession, mint: Mint, box: Box, git: Mapping[st
         await session.flush()
     if draft is not None:
         box.agent_name, box.telegram_users = draft.agent_name, draft.telegram_users
+        await session.delete(draft)
     box.suspended_for = [OPS] if box.state == State.SUSPENDED else []
     box.condemned_at = clock.now() if box.state == State.CONDEMNED else None
     box.rev = git["rev"] + 1

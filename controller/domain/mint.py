@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
+from controller.core.crypto import Sealer
 from controller.domain import boxes, drafts, lifecycle, vault
 from controller.domain.customers import Customer
 from controller.domain.drafts import Draft, Email, Locale, Name, Niche, TelegramUser
@@ -75,3 +76,16 @@ async def create(session: AsyncSession, mint: Mint, order: Order, why: Why, *, n
         proxy_token=opened[vault.PROXY],
         agent_token=opened[vault.AGENT],
     )
+
+
+async def announce(session: AsyncSession, sealer: Sealer, box_id: str, order: Order) -> None:
+    """What a box's file must not say waits, with the bot token sealed, until its file is merged and adopted.
+
+    Raises LimitReached for more users than the plan has, Invalid for a bot token that cannot be one.
+    """
+    users = drafts.checked_users(order.niche, order.plan, order.telegram_users, niches=frozenset({order.niche}))
+    answers = order.model_dump(exclude={"bot_token", "telegram_users"})
+    session.add(Draft(id=box_id, currency="usd", telegram_users=users, **answers))
+    await session.flush()
+    if order.bot_token is not None:
+        await vault.put(session, sealer, box_id, vault.TELEGRAM, drafts.bot_token(order.bot_token))

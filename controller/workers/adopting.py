@@ -162,12 +162,13 @@ async def _take(session: AsyncSession, mint: Mint, reading: Reading, wish: Wish)
     why = Why(wish.actor, wish.sha)
     spec = reading.manifests.get(wish.path, after).spec.model_dump(mode="json")
     if wish.verdict.new:
-        await adoption.adopt_new(session, mint, _new(wish.path, after), spec, why)
+        await adoption.adopt_new(session, mint, new_box(wish.path, after), spec, why)
     elif wish.fields or wish.verdict.notes or wish.verdict.overrides is not None:
         await adoption.adopt(session, mint, wish.box_id, Wanted(wish.fields, wish.verdict.overrides, spec), why)
 
 
-def _new(path: str, manifest: Manifest) -> Box:
+def new_box(path: str, manifest: Manifest) -> Box:
+    """The row of a box as its file has it, without what a file must not say."""
     spec = manifest.spec.model_dump(mode="json")
     for name in ("secrets", "connections"):
         spec.pop(name)

@@ -26,10 +26,11 @@ def build() -> Context:
 
     Raises SettingsError that names a missing variable.
     """
+    return Context(database=Database(load(DatabaseSettings)), bell=Doorbell(load(QueueSettings)), mint=mint())
+
+
+def mint() -> Mint:
+    """What making a box needs, from the environment. Raises as ``build`` does."""
     sealer = Sealer(load(SealingSettings).sealing_key.get_secret_value())
     pepper = load(TokenSettings).token_pepper.get_secret_value()
-    return Context(
-        database=Database(load(DatabaseSettings)),
-        bell=Doorbell(load(QueueSettings)),
-        mint=Mint(sealer=sealer, pepper=pepper, settings=load(BoxSettings)),
-    )
+    return Mint(sealer=sealer, pepper=pepper, settings=load(BoxSettings))
