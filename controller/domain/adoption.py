@@ -142,7 +142,7 @@ def failed(row: OpsCommit, error: CloudError) -> None:
     if attempts.used_up(error, row.attempts):
         row.told_at = clock.now()
     else:
-        row.next_attempt_at = clock.now() + attempts.backoff(row.attempts)
+        row.next_attempt_at = clock.now() + attempts.wait(error, attempts.backoff(row.attempts))
 
 
 async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, why: Why) -> Job:

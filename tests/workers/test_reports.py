@@ -68,7 +68,7 @@ async def test_a_forge_that_is_away_is_asked_again_and_repeats_nothing(
     host.answers += [(201, {}, {}), (502, {}, {})]
     await reports.tell(database, forge)
     assert ((await row(database)).attempts, (await row(database)).told_at) == (1, None)
-    with clock.frozen(clock.now() + timedelta(minutes=1)):
+    with clock.frozen(clock.now() + timedelta(minutes=2)):
         await reports.tell(database, forge)
     assert [asked.path.rsplit("/", 1)[1] for asked in host.asked] == [SHA, "comments", "comments"]
     assert (await row(database)).told_at is not None
