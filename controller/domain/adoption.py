@@ -169,6 +169,8 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
         await _follow_plan(session, box)
     box.rev += await jobs.renumber(session, box.id, wanted.spec["rev"])
     box.rev = max(box.rev, wanted.spec["rev"]) + 1
+    if box.profile == wanted.spec["profile"]:
+        box.live_profile = box.profile
     spec = boxes.spec(box, await connections.in_manifest(session, box.id))
     changed = {name: value for name, value in spec.items() if name in wanted.fields or value != wanted.spec.get(name)}
     verb = _verb(state, deletion, box, wanted.fields)
@@ -191,7 +193,7 @@ async def adopt_new(session: AsyncSession, mint: Mint, box: Box, git: Mapping[st
         await session.delete(draft)
     box.suspended_for = [OPS] if box.state == State.SUSPENDED else []
     box.condemned_at = clock.now() if box.state == State.CONDEMNED else None
-    box.rev = git["rev"] + 1
+    box.rev, box.live_profile = git["rev"] + 1, box.profile
     session.add(box)
     await session.flush()
     if box.state in {State.STANDBY, State.ACTIVE, State.SUSPENDED}:

@@ -21,7 +21,10 @@ POINTS = {
     "meter.inserted": "meter",
 }  # fmt: skip
 """The points on an order's way and the process that reaches each."""
-ELSEWHERE = dict.fromkeys(("notices.claimed", "notices.sending", "notices.delivered"), "tests/workers/test_notices.py")
+ELSEWHERE = {
+    **dict.fromkeys(("notices.claimed", "notices.sending", "notices.delivered"), "tests/workers/test_notices.py"),
+    **dict.fromkeys(("adopt.before_push", "adopt.repaired"), "tests/workers/test_adopting_files.py"),
+}
 """Points that nothing here passes, and the test that hits them."""
 
 

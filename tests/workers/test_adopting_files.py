@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from controller.core import failpoints
+from controller.core.failpoints import InjectedFault
 from controller.domain import boxes, lifecycle
 from controller.domain.boxes import Box
 from controller.domain.drafts import Draft
@@ -127,6 +129,23 @@ async def test_people_who_push_while_a_file_is_put_back_lose_nothing(ops: Ops, t
     assert "stray" not in remotes.git(ops.remote, "ls-tree", "-r", "--name-only", "main")
 
 
+@pytest.mark.parametrize("point", ["adopt.before_push", "adopt.repaired"])
+async def test_a_look_that_breaks_off_is_done_again_once(
+    ops: Ops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    ops.push(('thinking: "low"', 'thinking: "high"'), files={"cells/local/stray.yaml": b"x\n"})
+    monkeypatch.setenv("FAILPOINTS", f"{point}:raise")
+    monkeypatch.setenv("FAILPOINT_LOG", str(tmp_path / "hits"))
+    failpoints._armed.cache_clear()
+    with pytest.raises(InjectedFault):
+        await ops.look()
+    await ops.look()
+    failpoints._armed.cache_clear()
+    assert (len(await ops.jobs()), await ops.equal(), ops.manifest().spec.thinking) == (2, True, "high")
+    subjects = remotes.git(ops.remote, "log", "--format=%s", "main").splitlines()
+    assert len([line for line in subjects if line.startswith("boxes: put back")]) == 1
+
+
 class Racing(Repository):
     """A repository to which somebody else pushes between our look and our push, once."""
 
@@ -146,6 +165,7 @@ async def test_a_new_file_becomes_a_box_with_a_complimentary_subscription(ops: O
         row = await session.scalar(select(Subscription).where(Subscription.box_id == NEW))
     assert row is not None
     assert (box.state, box.rev, row.kind, row.customer_id) == ("active", 2, "complimentary", OWNER)
+    assert box.live_profile == 1  # its file is pushed already, so the box may fetch it
     made = manifests.read(ops.content(manifests.path("local", NEW))).spec
     assert made.model_dump(mode="json") == boxes.spec(box)
 
