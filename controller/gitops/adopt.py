@@ -176,7 +176,8 @@ class Reader:
         return None
 
     def _load(self, files: Sequence[Touched]) -> None:
-        entries = [entry for file in files for entry in (file.before, file.after) if entry is not None]
+        boxes = [file for file in files if validation.is_box(file.path)]
+        entries = [entry for file in boxes for entry in (file.before, file.after) if entry is not None]
         readable = [entry.blob for entry in entries if entry.mode == history.PLAIN]
         self._contents = self._repository.contents(readable)
 

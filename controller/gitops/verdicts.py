@@ -60,6 +60,8 @@ def judge(path: str, before: Manifest | None, entry: Entry | None, content: byte
         return Verdict(faults=(f"{path}: {steps.HOW_TO_END}",) if before is not None else ())
     if entry.mode != history.PLAIN:
         return Verdict(faults=(f"{printable(path)}: a link or a program; only plain files may stand here",))
+    if not validation.is_box(path):  # its name may be anything, so nothing else looks at it
+        return Verdict(faults=tuple(str(finding) for finding in validation.places(path)))
     file, findings = validation.read(path, content)
     findings += validation.secrets(path, content)
     if file is None or findings:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import ARRAY, String, any_, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import failpoints, metrics
@@ -136,12 +136,16 @@ async def _unread(database: Database, repository: Repository, tip: str) -> list[
 
 async def _own(database: Database, past: Sequence[Past]) -> set[str]:
     """The commits that carry one of our jobs: recorded as its commit, or begun and not recorded yet."""
-    claims = {one.job_ids[0]: one.sha for one in past if len(one.job_ids) == 1}
-    query = select(Job.id, Job.commit_sha, Job.base_sha).where(Job.id.in_(claims))
+    claims = sorted({one.job_ids[0] for one in past if len(one.job_ids) == 1})
+    query = select(Job.id, Job.commit_sha, Job.base_sha).where(Job.id == any_(literal(claims, ARRAY(String))))
     async with database.transaction() as session:
-        found = (await session.execute(query)).all() if claims else []
-    begun = {claims[job_id] for job_id, commit, base in found if commit is None and base is not None}
-    return begun | {claims[job_id] for job_id, commit, _ in found if commit == claims[job_id]}
+        jobs = {job_id: (commit, base) for job_id, commit, base in await session.execute(query)}
+    own: dict[str, str] = {}
+    for one in past:
+        commit, base = jobs.get(one.job_ids[0], (None, None)) if len(one.job_ids) == 1 else (None, None)
+        if commit == one.sha or (commit is None and base is not None):
+            own.setdefault(one.job_ids[0], one.sha)
+    return set(own.values())
 
 
 async def _standings(database: Database, box_ids: set[str]) -> dict[str, Standing]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from controller.core import ids
+from controller.core.queue import Doorbell
+from controller.core.settings import QueueSettings
 from controller.domain import boxes, lifecycle, subscriptions
 from controller.domain.jobs import JobState
 from controller.domain.lifecycle import Why
 from controller.domain.plans import PlanName
-from controller.workers.adopting import HistoryRewritten
+from controller.workers import adopting
+from controller.workers.adopting import AdoptionSettings, HistoryRewritten
 from tests import factories
 from tests.gitops import remotes
+from tests.proxy.waiting import until
 from tests.workers.ops import Ops
 
 
@@ -140,6 +147,17 @@ async def test_a_job_id_that_is_not_this_commits_makes_it_no_commit_of_ours(ops:
     assert ((await ops.box()).thinking, await ops.equal()) == ("high", True)
 
 
+async def test_a_copy_of_a_commit_of_ours_is_a_change_like_another(ops: Ops) -> None:
+    async with ops.database.transaction() as session:
+        job = await lifecycle.suspend(session, await boxes.get(session, ops.box_id), Why("admin"))
+        assert job is not None
+    await ops.write()
+    ops.push(('thinking: "low"', 'thinking: "high"'), message=f"copied\n\nJob-Id: {job.id}\n")
+    await ops.look()
+    assert [one.verb for one in await ops.jobs()] == ["provision", "suspend", "adopt"]
+    assert await ops.equal()
+
+
 async def test_a_rev_far_ahead_loses_no_job_that_waits(ops: Ops) -> None:
     async with ops.database.transaction() as session:
         await lifecycle.suspend(session, await boxes.get(session, ops.box_id), Why("admin"))
@@ -174,3 +192,16 @@ async def paying(ops: Ops, plan: PlanName) -> str:
         facts = factories.facts(row.draft_id, plan, stripe_id=row.stripe_id)
         await lifecycle.converge(session, ops.mint, facts, Why("stripe"))
     return (await ops.box()).plan
+
+
+async def test_the_writer_is_asked_again_and_again_until_the_stop(queue: QueueSettings, queue_url: str) -> None:
+    stop, often = asyncio.Event(), AdoptionSettings(adopt_interval=timedelta(milliseconds=10))
+
+    async def rung() -> bool:
+        async with redis.asyncio.Redis.from_url(queue_url) as waiting:
+            return len(await waiting.lrange("oc:gitops", 0, -1)) >= 2
+
+    rings = asyncio.create_task(adopting.ring(Doorbell(queue), often, stop))
+    await until(rung)
+    stop.set()
+    await rings

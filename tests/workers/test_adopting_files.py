@@ -87,6 +87,18 @@ async def test_a_link_or_a_program_is_no_box(ops: Ops, tmp_path: Path, kind: str
     assert (ops.content(), remotes.git(ops.remote, "ls-tree", "main", ops.path)[:6]) == (good, "100644")
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.yaml", b"two\nlines.yaml", b'"quoted".yaml', b"link"])
+async def test_a_stray_file_goes_whatever_its_name(ops: Ops, tmp_path: Path, name: bytes) -> None:
+    clone = tmp_path / "theirs"
+    remotes.git(tmp_path, "clone", "--quiet", str(ops.remote), str(clone))
+    os.symlink(b"/etc/passwd", os.fsencode(clone) + b"/cells/local/boxes/" + name)
+    remotes.git(clone, "add", "--all")
+    remotes.git(clone, "commit", "--quiet", "--message", "ops: oh no")
+    remotes.git(clone, "push", "--quiet")
+    await ops.look()
+    assert remotes.git(ops.remote, "ls-tree", "-r", "--name-only", "main").split() == ["README.md", ops.path]
+
+
 async def test_a_file_that_is_removed_ends_no_box_and_comes_back(ops: Ops, tmp_path: Path) -> None:
     good, clone = ops.content(), tmp_path / "theirs"
     remotes.git(tmp_path, "clone", "--quiet", str(ops.remote), str(clone))
