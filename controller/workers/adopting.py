@@ -17,7 +17,7 @@ from controller.core.db import Database
 from controller.core.errors import Conflict, Permanent
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells
+from controller.domain import adoption, bells, git_remote
 from controller.domain.adoption import Outcome, Wanted
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
@@ -82,8 +82,8 @@ class Paced:
 async def adopt(database: Database, repository: Repository, mint: Mint) -> set[str]:
     """Every commit of people that ``main`` has is adopted or put right; the ids of the boxes that this touched.
 
-    Nothing is done while another writer is at it. Raises RemoteAway, HistoryRewritten, and PushRejected or Conflict
-    if ``main`` or the boxes move faster than this: then the next look does it.
+    Nothing is done while another writer is at it or the remote rests. Raises RemoteAway, HistoryRewritten, and
+    PushRejected or Conflict if ``main`` or the boxes move faster than this: then the next look does it.
     """
     async with database.exclusive(WRITER_LOCK) as held:
         for attempt in range(TRIES if held else 0):
@@ -97,6 +97,9 @@ async def adopt(database: Database, repository: Repository, mint: Mint) -> set[s
 
 
 async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[str]:
+    async with database.transaction() as session:
+        if (await git_remote.get(session)).resting():
+            return set()
     tip = await asyncio.to_thread(repository.fetch)
     past = await _unread(database, repository, tip)
     if not past:
