@@ -33,6 +33,8 @@ class Documents:
 
     def __init__(self, folder: Path) -> None:
         """Open or create the table in ``folder``, which is created as well."""
+        self.undone = 0
+        """How many transactions were taken back: what is remembered beside the table is wrong after each."""
         folder.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(
             folder / "documents.sqlite", isolation_level=None, check_same_thread=False, timeout=5
@@ -55,6 +57,7 @@ class Documents:
             yield
         except BaseException:
             self._db.execute("ROLLBACK")
+            self.undone += 1
             raise
         self._db.execute("COMMIT")
 

@@ -185,18 +185,11 @@ def waiting_count(ledger: Ledger) -> int:
     return len(_waiting(ledger))
 
 
-def still_waits(ledger: Ledger, key: str) -> bool:
-    """Whether the delivery is still to be made; one whose event was never written after all is forgotten."""
-    if ledger.documents.get("waiting", key) is not None:
-        return True
-    _waiting(ledger).pop(key, None)
-    return False
-
-
 def _waiting(ledger: Ledger) -> dict[str, Document]:
-    """What waits, kept in memory because the sender looks at all of it each time."""
-    if ledger.waiting is None:
+    """What waits, kept in memory because the sender looks at all of it; read anew after what was taken back."""
+    if ledger.waiting is None or ledger.waiting_since != ledger.documents.undone:
         ledger.waiting = {row["id"]: row for row in ledger.documents.find("waiting")}
+        ledger.waiting_since = ledger.documents.undone
     return ledger.waiting
 
 

@@ -50,6 +50,7 @@ class Ledger:
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
         self.waiting: dict[str, Document] | None = None
+        self.waiting_since = 0
         known = documents.get("address", "only") or {"base_url": ""}
         self.call = Call(base_url=known["base_url"])
 

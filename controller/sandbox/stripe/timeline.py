@@ -92,10 +92,11 @@ def _run(
             with ledger.documents.transaction():
                 set_time(due.at)
                 after_it = _happen(ledger, item)
-        except Fault as fault:
+        except Exception as exc:  # whatever it is: the sender looks here before it sends, and would never get to it
             if not skips:
                 raise
-            log.error("stripe.due_failed", kind=due.kind, key=due.key, error=fault.error)
+            problem = exc.error if isinstance(exc, Fault) else repr(exc)
+            log.error("stripe.due_failed", kind=due.kind, key=due.key, error=problem)
             continue
         for touched in after_it:
             for after in _of(ledger, touched):

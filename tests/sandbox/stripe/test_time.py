@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stripe
 
 from controller.core import clock
 from controller.sandbox.documents import Documents
@@ -144,11 +146,24 @@ def test_time_that_just_passes_renews_and_expires_as_well(tmp_path: Path) -> Non
     documents.close()
 
 
-def test_what_cannot_be_renewed_holds_up_nothing_else(tmp_path: Path) -> None:
+def _without_product(documents: Documents, broken: stripe.Subscription) -> None:
+    documents.remove("product", str(item_of(broken).price.product))
+
+
+def _without_a_field(documents: Documents, broken: stripe.Subscription) -> None:
+    kept = documents.get("subscription", broken.id) or {}
+    del kept["cancel_at_period_end"]
+    documents.put("subscription", broken.id, kept)
+
+
+@pytest.mark.parametrize("damage", [_without_product, _without_a_field])
+def test_what_cannot_be_renewed_holds_up_nothing_else(
+    tmp_path: Path, damage: Callable[[Documents, stripe.Subscription], None]
+) -> None:
     with account_in(tmp_path) as account:
         broken, sound = account.subscribe(account.price()), account.subscribe(account.price("other"))
     documents = Documents(tmp_path)
-    documents.remove("product", str(item_of(broken).price.product))
+    damage(documents, broken)
     documents.close()
     documents = _a_month_later(tmp_path)
     counts = [

@@ -219,3 +219,23 @@ def test_a_rolled_secret_signs_beside_the_old_one_for_a_while(account: Account, 
     account.api.v1.products.create({"name": "P"})
     eventually(lambda: receiver.taken)
     assert receiver.types(old) == receiver.types(new) == ["product.created"]
+
+
+def test_an_address_that_nobody_can_have_holds_nobody_else_up(account: Account, receiver: Receiver) -> None:
+    account.listen("http://xn--/", "price.created")
+    secret = account.listen(receiver.url, "product.created")
+    account.price()
+    eventually(lambda: [row["attempt_count"] for row in account.deliveries(type="price.created")] > [0])
+    account.api.v1.products.create({"name": "P"})
+    eventually(lambda: receiver.types(secret) == ["product.created"] * 2)
+
+
+def test_what_a_refused_request_would_have_held_back_is_delivered(account: Account, receiver: Receiver) -> None:
+    secret = account.listen(receiver.url, "product.created")
+    account.network(paused=True)
+    account.api.v1.products.create({"name": "P"})
+    endpoint = account.api.v1.webhook_endpoints.list().data[0].id
+    with pytest.raises(stripe.InvalidRequestError):
+        account.api.v1.webhook_endpoints.update(endpoint, {"disabled": True, "expand": ["nothing"]})
+    account.network(paused=False)
+    eventually(lambda: receiver.types(secret) == ["product.created"])
