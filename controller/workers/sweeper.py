@@ -51,11 +51,22 @@ async def run(
 
 
 async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, late: timedelta = LAGGING) -> None:
-    """Ring for waiting events and notices, queued jobs and boxes late by ``late``; end retentions, renew the free."""
+    """Ring for waiting events and notices, queued jobs and boxes late by ``late``; end retentions, renew the free.
+
+    The rings come first: a box that cannot be ended must not keep everybody else's events from being handled.
+    """
+    await _ring(database, bell, late)
     async with database.transaction() as session:
-        await lifecycle.end_retention(session, keep)
+        ended = await lifecycle.end_retention(session, keep)
         await subscriptions.renew_complimentary(session)
     failpoints.hit("sweeper.retention_ended")
+    if ended:
+        await bell.ring(bells.COMMITS)
+    async with database.transaction() as session:
+        await health.observe(session)
+
+
+async def _ring(database: Database, bell: Doorbell, late: timedelta) -> None:
     async with database.transaction() as session:
         events = await inbox.due(session, inbox.STRIPE)
         queued = await session.scalar(select(_queued().exists()))
@@ -75,8 +86,6 @@ async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, lat
         await bell.ring(bells.TELL_FORGE)
     _count(report=reports, event=len(events), commits=int(bool(queued)), refresh=len(lagging), notice=len(untold))
     failpoints.hit("sweeper.rung")
-    async with database.transaction() as session:
-        await health.observe(session)
 
 
 def _count(**rung: int) -> None:
