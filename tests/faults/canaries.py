@@ -15,6 +15,7 @@ _PLACES = {
     "operator_jobs": "coalesce(error, '') || fields::text || coalesce(cause, '')",
     "progress_events": "facts::text",
     "subscriptions": "condition",
+    "notices": "coalesce(error, '') || facts::text",
 }
 
 

@@ -26,6 +26,8 @@ class Child:
         self.command = command
         self.started = 0
         """How often it was started."""
+        self.died_at = 0.0
+        """When it last ended, in Unix time; everything that it did was done before."""
         self._since = 0.0
         self._process: Process | None = None
         self._kept: asyncio.Task[None] | None = None
@@ -90,8 +92,10 @@ class Child:
     async def _keep(self, command: Command) -> None:
         while self._process is not None:
             await self._process.child.wait()
+            self.died_at = time.time()
             await asyncio.sleep(RESTART_SECONDS)
-            await self._run(command)
+            with suppress(OSError):  # no memory or no process left: what ended is started again a moment later
+                await self._run(command)
 
     async def _run(self, command: Command) -> None:
         self._process = await Process.start(command)
@@ -106,3 +110,4 @@ class Child:
         if self._process is not None:
             self.send(first)
             await self._process.stop()
+            self.died_at = time.time()

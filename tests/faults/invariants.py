@@ -1,8 +1,9 @@
 """The design's invariants, looked up in Postgres, Git, the cell, the logs and the queue of a quiet stand.
 
 ``broken(stand)`` lists every violation as a sentence that begins with its number; nothing there is a repair.
-I7, I8 and I11 belong to the token proxy and the doors and are tested there. I9 has no trace of its own: a write under
-an older fence would show as a second commit of a rev, a lost field (I2) or a job whose commit is another (I4).
+I6 and the notices are in ``receipts``. I7, I8 and I11 belong to the token proxy and the doors and are tested there. I9
+has no trace of its own: a write under an older fence would show as a second commit of a rev, a lost field (I2) or a job
+whose commit is another (I4).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from controller.domain.boxes import Box
 from controller.domain.jobs import Job
 from controller.gitops import manifests
 from controller.gitops.manifests import Spec
-from tests.faults import canaries
+from tests.faults import canaries, receipts
 from tests.faults.stands import Stand, git
 
 _NOTHING = frozenset[str]()
@@ -32,7 +33,7 @@ def broken(
     stand: Stand, *, failed_jobs: Collection[str] = _NOTHING, set_aside: Collection[str] = _NOTHING
 ) -> list[str]:
     """Every violation; ``failed_jobs`` and ``set_aside`` are ids whose visible failure the scenario is about."""
-    checks = (_entitled, _written, _followed, _linear, _events, _metered, _secrets)
+    checks = (_entitled, _written, _followed, _linear, _events, receipts.metered, receipts.told, _secrets)
     found = [sentence for check in checks for sentence in check(stand)]
     return found + list(_moved(stand, failed_jobs, set_aside))
 
@@ -117,18 +118,6 @@ def _events(stand: Stand) -> Iterator[str]:
         yield f"I5: event {row[0]} led to {row[1]} jobs"
 
 
-def _metered(stand: Stand) -> Iterator[str]:
-    """I6: one row for every response that was handed to the meter, the sums as they were."""
-    rows = {row[0]: row[1] for row in stand.sql("SELECT request_id, input_tokens FROM usage_events")}
-    if rows != stand.metered:
-        yield f"I6: {len(rows)} rows for {len(stand.metered)} responses, or other tokens"
-    sums = stand.sql(
-        "SELECT box_id FROM usage_monthly m WHERE requests <> "
-        "(SELECT count(*) FROM usage_events e WHERE e.box_id = m.box_id AND e.at >= m.period_start)"
-    )
-    yield from (f"I6: the sums of box {row[0]} are not those of its rows" for row in sums)
-
-
 def _secrets(stand: Stand) -> Iterator[str]:
     """I10: no plain secret in a Git object, a log, the queue, an error body or a stored error."""
     known = _plain_secrets(stand)
@@ -153,8 +142,9 @@ def _plain_secrets(stand: Stand) -> dict[str, bytes]:
     known = {
         "the sealing key": keys.sealing, "the pepper": keys.pepper, "the admin token": keys.admin,
         "Stripe's key": keys.stripe, "the webhook secret": keys.webhook, "the database's password": stand.password,
+        "the provider's key": stand.outside.model_key,
     }  # fmt: skip
-    known |= {f"bot token {number}": token for number, token in enumerate(stand.bot_tokens)}
+    known |= {f"the bot token of draft {draft}": bot["token"] for draft, bot in stand.bots.items()}
     sealer = Sealer(keys.sealing)
     for row in stand.sql("SELECT owner, name, max(version) AS version FROM sealed_secrets GROUP BY 1, 2"):
         known[f"{row['name']} of {row['owner']}"] = stand.opened(sealer, row["owner"], row["name"], row["version"])

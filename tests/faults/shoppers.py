@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 
-from controller.core import ids
 from controller.domain.plans import Currency, PlanName, price_key
 from tests.faults.loops import until
 from tests.faults.stands import Stand
@@ -24,7 +23,9 @@ class Purchase:
 
 def buy(stand: Stand, plan: PlanName = PlanName.STARTER) -> Purchase:
     """Answer, pay; Stripe's events are on their way."""
-    made = until(lambda: _answers(stand, plan), "a draft is taken")
+    bot = stand.outside.new_bot()
+    made = until(lambda: _answers(stand, plan, bot["token"]), "a draft is taken")
+    stand.bots[made["draft_id"]] = bot
     session = made["checkout_url"].rstrip("/").rsplit("/", 1)[-1]
     paid = control(stand, f"checkout/sessions/{session}/pay", {"outcome": "paid"})
     return Purchase(made["draft_id"], paid["subscription"])
@@ -76,8 +77,7 @@ def spread_events(stand: Stand, seed: int, most: int) -> int:
 
 def delivered(stand: Stand) -> bool:
     """Whether Stripe has an answer of 2xx for everything it sent."""
-    answer = httpx.get(f"{stand.stripe_url}/_control/deliveries", params={"status": "waiting"}, timeout=60)
-    return int(answer.json()["waiting"]) == 0
+    return int(httpx.get(f"{stand.stripe_url}/_control/delivery", timeout=60).json()["waiting"]) == 0
 
 
 def settle(stand: Stand) -> float:
@@ -86,13 +86,11 @@ def settle(stand: Stand) -> float:
     return stand.quiet()
 
 
-def _answers(stand: Stand, plan: PlanName) -> dict[str, Any]:
-    token = f"{random.randrange(10**8, 10**9)}:{ids.secret()[:35]}"
+def _answers(stand: Stand, plan: PlanName, token: str) -> dict[str, Any]:
     answers = {
         "niche": "pharmacy", "agent_name": "Ana", "locale": "pt-BR", "bot_token": token,
         "telegram_users": [7001], "plan": plan.value, "currency": "brl", "email": "ana@example.com",
     }  # fmt: skip
-    stand.bot_tokens.append(token)
     try:
         answer = httpx.post(f"{stand.api_url}/onboarding/drafts", json=answers, timeout=30)
     except httpx.HTTPError:

@@ -6,13 +6,13 @@ Stripe is the sandbox's, the cell is ``cells.Cell``. Everything a fault needs is
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,42 +23,42 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from controller.clients.stripe import Stripe, StripeSettings
-from controller.core import clock, crypto, ids
 from controller.core.crypto import Sealer
 from controller.core.db import Base, Database
 from controller.core.settings import DatabaseSettings
 from controller.domain import migrate, vault
-from controller.domain.measured import STREAM, Measured
+from controller.domain.notices import LEASE
 from controller.domain.plans import PLANS
 from controller.sandbox import accounts
 from controller.sandbox.postgres import Postgres
 from controller.sandbox.processes import Command, StartError, free_port, python, tail
 from controller.sandbox.valkey import Valkey
+from tests.faults import environments
 from tests.faults.cells import Cell
 from tests.faults.children import Child
+from tests.faults.environments import Keys
 from tests.faults.loops import Loop, until
+from tests.faults.outside import Outside
+from tests.faults.talks import Talks
 from tests.faults.wires import Wire
 from tests.gitops import remotes
 
 ROOT = Path(__file__).resolve().parents[2]
+NICHES = str(ROOT / "charts/box/files/niches")
 QUIET = 240.0
-OURS = ("api", "worker", "writer", "sweeper", "watcher", "meter")
+OURS = ("api", "worker", "writer", "sweeper", "watcher", "meter", "notices", "proxy")
+RINGING = ("worker", "writer", "notices")
+"""Those that listen on a queue."""
 RowT = TypeVar("RowT", bound=Base)
 _OPEN = """
 SELECT (SELECT count(*) FROM inbox WHERE done_at IS NULL AND set_aside_at IS NULL)
      + (SELECT count(*) FROM operator_jobs WHERE state IN ('queued', 'committed', 'synced'))
+     + (SELECT count(*) FROM notices WHERE state IN ('waiting', 'claimed', 'sending'))
 """
-
-
-class Keys:
-    """Every secret of the stand: none may be seen where it does not belong."""
-
-    def __init__(self) -> None:
-        self.sealing = crypto.new_key()
-        self.pepper = secrets.token_urlsafe(32)
-        self.admin = secrets.token_urlsafe(32)
-        self.stripe = f"sk_test_{secrets.token_hex(16)}"
-        self.webhook = ""
+_ABANDONED = """
+UPDATE notices SET claimed_at = claimed_at - $1::interval
+WHERE state IN ('claimed', 'sending') AND claimed_at <= to_timestamp($2)
+"""
 
 
 class Stand:
@@ -71,9 +71,8 @@ class Stand:
         self.logs.mkdir()
         self.loop = Loop()
         self.keys = Keys()
-        self.bot_tokens: list[str] = []
-        self.metered: dict[str, int] = {}
-        """The responses handed to the meter: request id and input tokens."""
+        self.bots: dict[str, dict[str, Any]] = {}
+        """Every customer's bot by the draft that it was given with."""
         # durable: what Postgres acknowledged must be there after a SIGKILL
         self.postgres = Postgres(self.folder / "postgres", self.logs, durable=True)
         self.valkey = Valkey("queue", self.folder / "queue", self.logs, queue=True)
@@ -86,6 +85,9 @@ class Stand:
         self.git = remotes.create(self.folder / "gitops.git")
         self.api_url = f"http://127.0.0.1:{free_port()}"
         self.stripe_url = f"http://127.0.0.1:{free_port()}"
+        self.proxy_url = f"http://127.0.0.1:{free_port()}"
+        self.outside = Outside(self.folder)
+        self.talks = Talks(self.loop, self.proxy_url, self.proxy_token)
         self.children: dict[str, Child] = {}
         self._open_shop()
         sealer = Sealer(self.keys.sealing)
@@ -98,17 +100,27 @@ class Stand:
 
     def ready(self) -> None:
         """Return once all our processes do their work."""
-        until(self._answers, "the API answers")
-        for name in ("worker", "writer"):
+        until(self._answers, "the API and the proxy answer")
+        for name in RINGING:
             self.children[name].says("ready for action")
 
     def quiet(self, seconds: float = QUIET) -> float:
-        """Wait until nothing is open any more, and every 2xx was followed by its work; how long that took."""
+        """Wait until nothing is open any more, and every 2xx was followed by its work; how long that took.
+
+        What a sender of notices held when it died is let go of at once (``let_go``).
+        """
         start = time.monotonic()
         while self.open() != 0 or self.unmetered():
             assert time.monotonic() - start < seconds, f"not quiet: {self.leftovers()}"
+            self.let_go()
             time.sleep(0.05)
         return time.monotonic() - start
+
+    def let_go(self) -> list[str]:
+        """The lease of every notice passes whose sender has died, unless Postgres is away; the points hit so far."""
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self.sql(_ABANDONED, LEASE, self.children["notices"].died_at)
+        return self.hits()
 
     def open(self) -> int:
         """How many events and jobs are not finished; -1 while Postgres does not answer."""
@@ -118,8 +130,10 @@ class Stand:
             return -1
 
     def unmetered(self) -> int:
-        """How many responses have no row yet."""
-        return len(self.metered) - int(self.sql("SELECT count(*) FROM usage_events")[0][0])
+        """How many answers that are over have no row yet."""
+        rows = {row[0] for row in self.sql("SELECT request_id FROM usage_events")}
+        talks = self.talks
+        return len(talks.answered().keys() - talks.under_way().keys() - talks.cut_off - rows)
 
     def box_of(self, subscription: str) -> str:
         """The box of a Stripe subscription; nothing as long as there is none."""
@@ -128,7 +142,9 @@ class Stand:
 
     def leftovers(self) -> list[Any]:
         """What is open, for a message."""
-        return self.sql("SELECT id, verb, rev, state, attempts, error FROM operator_jobs WHERE state <> 'done'")
+        notices = "SELECT id, channel, state, attempts, error FROM notices WHERE closed_at IS NULL LIMIT 20"
+        jobs = "SELECT id, verb, rev, state, attempts, error FROM operator_jobs WHERE state <> 'done'"
+        return [*self.sql(jobs), *self.sql(notices)]
 
     def last_words(self) -> list[tuple[str, str]]:
         """Titled texts for a report: the end of each process's log, and the deliveries that wait."""
@@ -178,20 +194,15 @@ class Stand:
         version = self.sql("SELECT max(version) FROM agent_tokens WHERE box_id = $1", box_id)[0][0]
         return self.opened(Sealer(self.keys.sealing), box_id, vault.AGENT, version)
 
+    def proxy_token(self, box_id: str) -> str:
+        """The newest token of a box for the models."""
+        version = self.sql("SELECT max(version) FROM sealed_secrets WHERE owner = $1 AND name = 'proxy'", box_id)[0][0]
+        return self.opened(Sealer(self.keys.sealing), box_id, vault.PROXY, version)
+
     @property
     def password(self) -> str:
         """The database's password."""
         return self.postgres.dsn().split(":")[2].partition("@")[0]
-
-    def meter(self, box_id: str, count: int) -> None:
-        """Hand ``count`` responses of the box to the meter, as the token proxy does."""
-        stream = self.redis()
-        for _ in range(count):
-            one = Measured(
-                request_id=ids.new(), box_id=box_id, model="small", input_tokens=7, output_tokens=5, at=clock.now()
-            )
-            stream.xadd(STREAM, {"usage": one.model_dump_json()})
-            self.metered[one.request_id] = one.input_tokens
 
     def arm(self, points: Iterable[str], action: str = "kill", times: int = 1) -> None:
         """From now on each of ``points`` acts ``times`` times, counted anew; no points disarm all."""
@@ -238,9 +249,9 @@ class Stand:
         for name in names:
             after = len(self.children[name].log())
             self.children[name].restart(**env)
-            if name in {"worker", "writer"}:
+            if name in RINGING:
                 self.children[name].says("ready for action", after)
-        until(self._answers, "the API answers")
+        until(self._answers, "the API and the proxy answer")
 
     def admin(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """One request with the admin's token; error bodies are kept for the canary scan."""
@@ -257,9 +268,11 @@ class Stand:
 
     def close(self) -> None:
         """Stop everything and delete the folder."""
+        self.talks.close()
         for child in self.children.values():
             child.end()
         self.cell.close()
+        self.outside.close()
         self.loop.call(self.database.close())
         for wire in (self.postgres_wire, self.valkey_wire):
             self.loop.call(_closed(wire))
@@ -283,15 +296,14 @@ class Stand:
         return dict(answer.json()) if answer.status_code == 201 else {}
 
     def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.api_url}/readyz", timeout=5).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return all(_is_up(f"{url}/readyz") for url in (self.api_url, self.proxy_url))
 
     def _open_shop(self) -> None:
         port, data = self.stripe_url.rpartition(":")[2], str(self.folder / "stripe")
         argv = python("controller.sandbox.stripe", "--port", port, "--data", data)
-        self.children["stripe"] = Child(self.loop, Command("stripe", argv, self.logs / "stripe.log", env=_plain()))
+        self.children["stripe"] = Child(
+            self.loop, Command("stripe", argv, self.logs / "stripe.log", env=environments.plain())
+        )
         settings = StripeSettings(
             stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url,
             stripe_webhook_secret=SecretStr("none yet"),
@@ -307,31 +319,9 @@ class Stand:
 
     def _start(self, name: str) -> None:
         argv = [sys.executable, "-m", "controller", name]
-        self.children[name] = Child(self.loop, Command(name, argv, self.logs / f"{name}.log", env=self._environment()))
-
-    def _environment(self) -> dict[str, str]:
-        """One environment for all: what a process does not need it does not read."""
-        dsn = self.postgres.dsn().replace(f":{self.postgres.port}/", f":{self.postgres_wire.port}/")
-        return _plain() | {
-            "POSTGRES_DSN": dsn,
-            "QUEUE_REDIS_URL": f"redis://127.0.0.1:{self.valkey_wire.port}/0",
-            "SEALING_KEY": self.keys.sealing,
-            "TOKEN_PEPPER": self.keys.pepper,
-            "STRIPE_API_KEY": self.keys.stripe,
-            "STRIPE_API_URL": self.stripe_url,
-            "STRIPE_WEBHOOK_SECRET": self.keys.webhook,
-            "KUBECONFIG": str(self.cell.kubeconfig),
-            "GIT_REMOTE": str(self.git),
-            "GIT_CLONE_DIR": str(self.folder / "writer" / "clone.git"),
-            "API_PORT": self.api_url.rpartition(":")[2],
-            "WEB_URL": self.api_url,
-            "ADMIN_TOKEN": self.keys.admin,
-            "NICHES_DIR": str(ROOT / "charts/box/files/niches"),
-            "FAILPOINTS": f"@{self.folder / 'armed'}",
-            "FAILPOINT_LOG": str(self.folder / "hits"),
-            "SWEEP_INTERVAL": "PT1S",
-            "SWEEP_LAGGING": "PT2S",
-        }
+        self.children[name] = Child(
+            self.loop, Command(name, argv, self.logs / f"{name}.log", env=environments.ours(self, NICHES))
+        )
 
     async def _token(self, sealer: Sealer, box_id: str, version: int) -> str:
         async with self.database.transaction() as session:
@@ -353,7 +343,3 @@ def _is_up(url: str) -> bool:
         return httpx.get(url, timeout=5).is_success
     except httpx.HTTPError:
         return False
-
-
-def _plain() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "APP_ENV": "test"}
