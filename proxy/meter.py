@@ -12,7 +12,7 @@ import redis.asyncio as redis
 
 from controller.core import clock
 from controller.core import log as logs
-from controller.domain.measured import STREAM, Measured
+from controller.domain.measured import ROLL_UP, STREAM, Measured
 from proxy.reading import Reader, estimate
 
 log = logs.get(__name__)
@@ -28,8 +28,10 @@ AVOID_SECONDS = 5.0
 MOST_TOKENS = 2**40
 _INSERT = """
 INSERT INTO usage_events (request_id, box_id, model, input_tokens, output_tokens, cached_tokens, reasoning_tokens,
-  estimated, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
+  estimated, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING box_id
 """
+_LOCK = "SELECT id FROM subscriptions WHERE box_id = $1 FOR NO KEY UPDATE"
+_ROLL_UP = ROLL_UP.format(boxes="ARRAY[$1]", now="$2")
 
 
 class Meter:
@@ -103,13 +105,20 @@ class Meter:
         """Whether the row is there or can never be."""
         try:
             async with asyncio.timeout(5):
-                await self._pool.execute(_INSERT, *one.model_dump().values())
+                await self._record(one)
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             log.error("meter.refused", error=type(error).__name__, usage=one.model_dump(mode="json"))
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("meter.postgres_away", error=type(error).__name__)
             return False
         return True
+
+    async def _record(self, one: Measured) -> None:
+        """What the meter does with an entry, since it will not see this one: the row, and with it the sums."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(_INSERT, *one.model_dump().values()) is not None:
+                await connection.execute(_LOCK, one.box_id)
+                await connection.execute(_ROLL_UP, one.box_id, clock.now())
 
 
 def measure(request_id: str, box_id: str, model: str, prompt_bytes: int, read: Reader) -> Measured:

@@ -10,6 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field
 STREAM = "oc:usage"
 """The Redis stream between proxy and meter; each entry has one field ``usage`` with a Measured as JSON."""
 
+ROLL_UP = """
+INSERT INTO usage_monthly (box_id, period_start, requests, input_tokens, output_tokens, computed_at)
+SELECT s.box_id, s.period_start, count(*), sum(e.input_tokens), sum(e.output_tokens), {now}
+FROM subscriptions s JOIN usage_events e ON e.box_id = s.box_id AND e.at >= s.period_start
+WHERE s.box_id = ANY({boxes}) GROUP BY s.box_id, s.period_start
+ON CONFLICT (box_id, period_start) DO UPDATE SET requests = excluded.requests,
+  input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, computed_at = excluded.computed_at
+"""
+"""A period's sums, computed from the rows and never incremented: a redelivery cannot count twice.
+
+Whoever runs it holds its boxes' subscriptions ``FOR NO KEY UPDATE``: a sum begun before another's commit must not
+replace a newer one. ``now`` and ``boxes`` are the parameters, spelled as the driver wants them.
+"""
+
 Count = Annotated[int, Field(ge=0, le=2**40)]
 
 

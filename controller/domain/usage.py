@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.core import clock
 from controller.core.db import Base
-from controller.domain.measured import Measured
+from controller.domain.measured import ROLL_UP, Measured
 from controller.domain.subscriptions import Subscription
 
 
@@ -60,21 +60,6 @@ async def record(session: AsyncSession, measured: Iterable[Measured]) -> int:
 
 
 async def _roll_up(session: AsyncSession, boxes: list[str]) -> None:
-    # One at a time for each box: a sum that was begun before another meter's commit must not replace a newer one.
     locked = select(Subscription.id).where(Subscription.box_id.in_(boxes)).order_by(Subscription.box_id)
     await session.execute(locked.with_for_update(key_share=True))
-    # Computed from the rows, never incremented: a redelivery cannot count twice.
-    await session.execute(
-        text(
-            """
-            INSERT INTO usage_monthly (box_id, period_start, requests, input_tokens, output_tokens, computed_at)
-            SELECT s.box_id, s.period_start, count(*), sum(e.input_tokens), sum(e.output_tokens), :now
-            FROM subscriptions s JOIN usage_events e ON e.box_id = s.box_id AND e.at >= s.period_start
-            WHERE s.box_id = ANY(:boxes) GROUP BY s.box_id, s.period_start
-            ON CONFLICT (box_id, period_start) DO UPDATE SET requests = excluded.requests,
-              input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
-              computed_at = excluded.computed_at
-            """
-        ),
-        {"boxes": boxes, "now": clock.now()},
-    )
+    await session.execute(text(ROLL_UP.format(now=":now", boxes=":boxes")), {"boxes": boxes, "now": clock.now()})

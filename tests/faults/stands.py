@@ -131,9 +131,12 @@ class Stand:
 
     def unmetered(self) -> int:
         """How many answers that are over have no row yet."""
-        rows = {row[0] for row in self.sql("SELECT request_id FROM usage_events")}
         talks = self.talks
-        return len(talks.answered().keys() - talks.under_way().keys() - talks.cut_off - rows)
+        return len(talks.answered().keys() - talks.under_way().keys() - talks.cut_off - self.rows())
+
+    def rows(self) -> set[str]:
+        """The answers that have a row."""
+        return {row[0] for row in self.sql("SELECT request_id FROM usage_events")}
 
     def box_of(self, subscription: str) -> str:
         """The box of a Stripe subscription; nothing as long as there is none."""

@@ -78,7 +78,7 @@ async def test_figures_that_cannot_be_tokens_are_replaced_by_an_estimate(door: D
     assert (one.output_tokens, one.cached_tokens, one.estimated) == (2, 0, True)
 
 
-async def test_without_redis_usage_goes_straight_to_postgres(door: Door, dsn: str) -> None:
+async def test_without_redis_usage_goes_straight_to_postgres_and_into_the_months_sums(door: Door, dsn: str) -> None:
     with proxy(dsn, "redis://127.0.0.1:9/0", door.provider.base, Clock()) as base:
         async with httpx.AsyncClient(headers=door.http.headers, timeout=20) as http:
             body = {"model": "small", "messages": []}
@@ -89,4 +89,7 @@ async def test_without_redis_usage_goes_straight_to_postgres(door: Door, dsn: st
             return {row["request_id"] for row in await connection.fetch("SELECT request_id FROM usage_events")} == ids
 
         assert await until(stored)
+        sums = await connection.fetchrow("SELECT requests, input_tokens, output_tokens FROM usage_monthly")
         await connection.close()
+    assert sums is not None
+    assert tuple(sums) == (3, 33, 21)
