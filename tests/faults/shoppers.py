@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from controller.clients.stripe import subject
 from controller.domain.plans import Currency, PlanName, price_key
 from tests.faults.loops import until
 from tests.faults.stands import Stand
@@ -19,6 +22,14 @@ class Purchase:
 
     draft: str
     subscription: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event by its type, and how often it was posted to us."""
+
+    kind: str
+    posts: int
 
 
 def buy(stand: Stand, plan: PlanName = PlanName.STARTER) -> Purchase:
@@ -84,6 +95,20 @@ def settle(stand: Stand) -> float:
     """Wait until everything is delivered and done; how many seconds the work took after the last delivery."""
     until(lambda: delivered(stand), "everything is delivered", 300)
     return stand.quiet()
+
+
+def events_of(stand: Stand, purchases: list[Purchase]) -> dict[str, list[Told]]:
+    """What Stripe told of each of these subscriptions."""
+    url = f"{stand.stripe_url}/_control/deliveries"
+    posts = Counter[str]()
+    for row in httpx.get(url, timeout=60).json()["deliveries"]:
+        posts[row["event"]] += row["attempt_count"]
+    found: dict[str, list[Told]] = {one.subscription: [] for one in purchases}
+    for row in stand.sql("SELECT event_id, kind, payload FROM inbox"):
+        subscription, _ = subject(json.loads(row["payload"]))
+        if subscription in found:
+            found[subscription].append(Told(row["kind"], posts[row["event_id"]]))
+    return found
 
 
 def _answers(stand: Stand, plan: PlanName, token: str) -> dict[str, Any]:

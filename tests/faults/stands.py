@@ -110,7 +110,7 @@ class Stand:
         What a sender of notices held when it died is let go of at once (``let_go``).
         """
         start = time.monotonic()
-        while self.open() != 0 or self.unmetered():
+        while self.open() != 0 or self.talks.busy() or self.unmetered():
             assert time.monotonic() - start < seconds, f"not quiet: {self.leftovers()}"
             self.let_go()
             time.sleep(0.05)

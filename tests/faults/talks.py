@@ -66,6 +66,10 @@ class Talks:
         """Those of them that are not over."""
         return {key: talk for key, talk in self.answered().items() if not talk.over}
 
+    def busy(self) -> bool:
+        """Whether a call is not over."""
+        return not all(talk.over for talk in self._all)
+
     def known(self) -> set[str]:
         """Every request id that a customer was told."""
         return {talk.request_id for talk in self._all}
