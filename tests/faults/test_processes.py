@@ -54,7 +54,7 @@ def test_a_writer_stopped_there_lands_nothing_under_its_old_lock(
         assert stand.admin("POST", f"/boxes/{box_id}/resize", {"plan": "starter"}).status_code == 202
 
 
-@pytest.mark.parametrize("name", ["worker", "writer", "watcher", "sweeper", "api"])
+@pytest.mark.parametrize("name", ["worker", "writer", "watcher", "sweeper", "api", "notices"])
 def test_a_process_that_stood_still_goes_on(stand: Stand, name: str) -> None:
     purchases = [shoppers.buy(stand) for _ in range(2)]
     stand.children[name].send(signal.SIGSTOP)
@@ -67,7 +67,7 @@ def test_a_process_that_stood_still_goes_on(stand: Stand, name: str) -> None:
 
 
 @pytest.mark.parametrize("error", ["PT10M", "-PT10M"], ids=["ahead", "behind"])
-@pytest.mark.parametrize("name", ["worker", "writer", "sweeper", "watcher"])
+@pytest.mark.parametrize("name", ["worker", "writer", "sweeper", "watcher", "api"])
 def test_a_clock_ten_minutes_off_delays_nothing(stand: Stand, name: str, error: str) -> None:
     stand.restart([name], CLOCK_ERROR=error)
     stand.arm(["billing.fetched", "gitops.claimed"], "raise")
@@ -104,6 +104,7 @@ def test_all_processes_are_replaced_under_load(stand: Stand, size: Callable[[int
         while not ended.is_set():
             step += 1
             plan = ("starter", "pro", "team")[step % 3]
+            stand.talks.begin(boxes[step % 3])
             answered = until(partial(_resize, stand, boxes[step % 3], plan), "an answer")
             if answered != 202:
                 refused.append(answered)
