@@ -26,6 +26,8 @@ from controller.sandbox.stripe.params import Address, Listing, Metadata, Params,
 log = logs.get(__name__)
 
 RECEIVER_TIMEOUT_SECONDS = 10
+_NOT_SENT = (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError, ExceptionGroup)
+"""An address can be bad in ways that the client does not translate, and the sender is everybody's."""
 LONGEST_WAIT_SECONDS = 5.0
 
 
@@ -193,7 +195,7 @@ async def _post(client: httpx.AsyncClient, ledger: Ledger, row: Document) -> tup
     }
     try:
         answer = await client.post(endpoint["url"], content=body, headers=headers)
-    except Exception as exc:  # an address can be bad in ways that no list names, and the sender is everybody's
+    except _NOT_SENT as exc:
         return None, foreign(f"{type(exc).__name__}: {exc}")
     return answer.status_code, None
 
