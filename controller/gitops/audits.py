@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controller.core import ids
 from controller.domain.adoption import OpsCommit
 from controller.domain.jobs import Job
-from controller.gitops import adopt, manifests, repository
+from controller.gitops import adopt, commands, manifests
 from controller.gitops.findings import printable
 
 _REV = re.compile(r" at rev (\d+)$")
@@ -46,8 +46,8 @@ def trail(folder: Path, box_id: str, revision: str = "HEAD") -> list[Change]:
     trailers = "".join(f"%x1f%(trailers:key={key},valueonly,unfold,separator=%x20)" for key in _KEYS)
     form = f"--format=%H%x1f%ct%x1f%ae%x1f%s{trailers}%x1e"
     asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"]
-    sha = repository.inspect(folder, *asked).decode().strip()
-    out = repository.inspect(folder, "log", "--topo-order", form, sha, "--", file).decode(errors="replace")
+    sha = commands.inspect(folder, *asked).decode().strip()
+    out = commands.inspect(folder, "log", "--topo-order", form, sha, "--", file).decode(errors="replace")
     return [_change(entry.strip("\n")) for entry in out.split("\x1e") if entry.strip("\n")]
 
 
