@@ -30,6 +30,7 @@ Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
 # Strict: Helm's check takes no "443" or true for a number either.
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 NodePort = Annotated[int, Field(strict=True, ge=30000, le=32767)]
+Cap = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Replicas = Annotated[int, Field(strict=True, ge=1, le=50)]
 Gibibytes = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
@@ -53,6 +54,20 @@ class Settings(_Values):
 
     git_known_hosts: str | None = None
     """The lines of a known_hosts file that name an ``ssh`` remote."""
+
+    cap_endings_a_batch: Cap | None = None
+    cap_endings_an_hour: Cap | None = None
+    cap_dunning_an_hour: Cap | None = None
+    """How far the git writer goes unattended (``controller/domain/caps.py``); 0 turns a cap off."""
+
+    forge_kind: Literal["github", "gitlab"] | None = None
+    """Where people see what became of their commits; None: nowhere."""
+
+    forge_url: Url | None = None
+    """The forge's API, for an installation of one's own."""
+
+    forge_project: Key | None = None
+    """The repository there: ``owner/name``."""
 
     llm_upstream_url: Url
     """An OpenAI-compatible base address, ``/v1`` included."""

@@ -12,12 +12,14 @@ from pydantic import SecretStr
 
 from api.settings import ApiSettings, SecretEndpointSettings
 from controller.clients.email import MailSettings
+from controller.clients.forge import ForgeSettings
 from controller.clients.kubernetes import ClusterSettings
 from controller.clients.stripe import StripeSettings
 from controller.clients.telegram import TelegramSettings
 from controller.core.metrics import MetricsSettings
 from controller.core.settings import DatabaseSettings, Group, QueueSettings, SealingSettings, TokenSettings
 from controller.domain.boxes import BoxSettings
+from controller.domain.caps import CapSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.domain.pod_metrics import PodMetricsSettings
 from controller.gitops.repository import Repository
@@ -35,14 +37,17 @@ READS: dict[str, tuple[type[Group], ...]] = {
     "meter": (*STORE, MetricsSettings),
     "migrate": (DatabaseSettings,),
     "notices": (
-        *STORE, SealingSettings, TelegramSettings, MailSettings, NoticeSettings, LifecycleSettings, MetricsSettings
+        *STORE, SealingSettings, TelegramSettings, MailSettings, NoticeSettings, LifecycleSettings, MetricsSettings,
+        ForgeSettings,
     ),
     "proxy": (*STORE, TokenSettings, ProxySettings),
     "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
     "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, MetricsSettings),
     "watcher": (*CONTROL, ClusterSettings, PodMetricsSettings, MetricsSettings),
     "worker": (*CONTROL, StripeSettings, MetricsSettings),
-    "writer": (*CONTROL, get_type_hints(Repository.__init__)["settings"], ClusterSettings, MetricsSettings),
+    "writer": (
+        *CONTROL, get_type_hints(Repository.__init__)["settings"], CapSettings, ClusterSettings, MetricsSettings
+    ),
 }  # fmt: skip
 ALL = sorted(READS)
 PUSH = {"GIT_TOKEN", "GIT_SSH_KEY", "GIT_SIGNING_KEY"}
@@ -103,6 +108,25 @@ def test_a_key_to_sign_with_is_the_writers_and_only_if_commits_are_signed() -> N
         ("Deployment", "writer"),
         ("ExternalSecret", "platform-writer-v1"),
     }
+
+
+def test_the_token_of_a_forge_is_theirs_who_tell_people_and_only_if_there_is_one() -> None:
+    assert "FORGE_TOKEN" not in str(rendered())
+    made = [one for one in changed(settings={"forge_kind": "gitlab", "forge_project": "a/b"}) if "FORGE" in str(one)]
+    assert {(one["kind"], one["metadata"]["name"]) for one in made} == {
+        ("Deployment", "notices"),
+        ("ExternalSecret", "platform-notices-v1"),
+    }
+
+
+def test_a_cap_that_is_turned_off_reaches_the_writer() -> None:
+    (writer,) = [
+        one
+        for one in changed(settings={"cap_endings_an_hour": 0})
+        if (one["kind"], one["metadata"]["name"]) == ("Deployment", "writer")
+    ]
+    env = writer["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "CAP_ENDINGS_AN_HOUR", "value": "0"} in env
 
 
 def external(process: str) -> Object:

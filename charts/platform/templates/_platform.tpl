@@ -91,7 +91,8 @@ imagePullSecrets: [{name: {{ . }}}]
 {{- $scheme := regexFind "^[a-z]+://" $remote | trimSuffix "://" | default "ssh" }}
 {{- $push := get ((index . 1).push | default dict) $scheme }}
 {{- $sign := and (index . 0).Values.secrets.signing (index . 1).sign }}
-{{- concat (index . 1).secrets (list $push $sign | compact) | toJson }}
+{{- $forge := and (has (index . 0).Values.settings.forge_kind (list "github" "gitlab")) (index . 1).forge }}
+{{- concat (index . 1).secrets (list $push $sign $forge | compact) | toJson }}
 {{- end }}
 
 {{/* The names of Nango's secrets, as JSON. NANGO_ENCRYPTION_KEY can never be changed. */}}
