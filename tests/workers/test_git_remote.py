@@ -141,10 +141,14 @@ async def test_single_jobs_refused_in_the_same_words_one_after_the_other_are_que
 async def test_a_box_that_is_refused_again_and_again_is_not_everybody(
     database: Database, cluster: Cluster, remote: Path
 ) -> None:
-    await change(database, (await bought(database))[0])
-    remotes.refuse_every_push(remote, "no agents on Fridays")
+    box_id = (await bought(database))[0]
     await write(database, cluster, remote)
-    assert [job.state for job in await all_jobs(database)] == ["failed"] * 3
+    remotes.refuse_every_push(remote, "no agents on Fridays")
+    for plan in ("starter", "team", "pro"):
+        async with database.transaction() as session:
+            await lifecycle.resize(session, await boxes.get(session, box_id, lock=True), plan, Why("admin"))
+    await write(database, cluster, remote)
+    assert [job.state for job in await all_jobs(database)] == ["committed", *["failed"] * 3]
 
 
 async def test_what_was_taken_in_between_ends_the_series(database: Database, cluster: Cluster, remote: Path) -> None:
