@@ -211,7 +211,7 @@ async def adopt_new(session: AsyncSession, mint: Mint, box: Box, git: Mapping[st
 def _check(box: Box, fields: Mapping[str, Any]) -> None:
     old, new = State(box.state), State(fields.get("state", box.state))
     states.check(old, new, Deletion(box.deletion))
-    if fields.get("deletion", box.deletion) != box.deletion and (old, new) != (State.CONDEMNED, State.CONDEMNED):
+    if fields.get("deletion", box.deletion) != box.deletion and not states.decides(old, new):
         raise Conflict("deletion_of_a_box_that_is_not_condemned", box=box.id, state=box.state)
 
 

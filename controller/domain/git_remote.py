@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from controller.core import clock
 from controller.core.db import Base
 from controller.core.errors import CloudError
+from controller.domain import attempts
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(seconds=10)
 """10 s: a remote that is back is in use within seconds, and one that is down is not kept down by us."""
@@ -72,8 +73,7 @@ def lost(remote: GitRemote, error: CloudError) -> timedelta:
     remote.since = remote.since or clock.now()
     remote.error, remote.reason = error.code, str(error.facts.get("reason", ""))
     remote.failures += 1
-    longest = min(FIRST_WAIT * (1 << min(remote.failures - 1, 10)), LONGEST_WAIT)
-    wait = longest * random.uniform(0.5, 1)  # noqa: S311, only a wait
+    wait = attempts.backoff(remote.failures, FIRST_WAIT, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311, only a wait
     remote.next_try_at = clock.now() + wait
     return wait
 

@@ -15,7 +15,7 @@ from controller.core import log as logs
 from controller.gitops import history, manifests, validation, verdicts
 from controller.gitops.history import Entry, Past, Touched
 from controller.gitops.manifests import Manifest, ManifestError
-from controller.gitops.repository import Commit, Repository
+from controller.gitops.repository import PLAIN, Commit, Repository
 from controller.gitops.verdicts import Standing, Verdict
 
 log = logs.get(__name__)
@@ -178,7 +178,7 @@ class Reader:
     def _load(self, files: Sequence[Touched]) -> None:
         boxes = [file for file in files if validation.is_box(file.path)]
         entries = [entry for file in boxes for entry in (file.before, file.after) if entry is not None]
-        readable = [entry.blob for entry in entries if entry.mode == history.PLAIN]
+        readable = [entry.blob for entry in entries if entry.mode == PLAIN]
         self._contents = self._repository.contents(readable)
 
     def _content(self, entry: Entry | None) -> bytes:
@@ -188,7 +188,7 @@ class Reader:
         return verdicts.parse(entry, path, self._content(entry))
 
     def _parsed(self, path: str, content: bytes | None) -> Manifest | None:
-        return None if content is None else verdicts.parse(Entry(history.PLAIN, ""), path, content)
+        return None if content is None else verdicts.parse(Entry(PLAIN, ""), path, content)
 
 
 def message(repairs: Mapping[str, bytes | None], reports: Sequence[Report]) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -147,6 +149,15 @@ def _redacted(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return re.sub(r"://[^/@\s]*@", "://***@", text)
+
+
+@contextmanager
+def lines(texts: Iterable[str]) -> Iterator[BinaryIO]:
+    """The texts, a line each, as a git command's input: it needs a real descriptor."""
+    with tempfile.TemporaryFile() as source:
+        source.write("".join(f"{text}\n" for text in texts).encode())
+        source.seek(0)
+        yield source
 
 
 def batched(out: bytes) -> Iterator[bytes]:

@@ -19,11 +19,11 @@ from controller.domain import states
 from controller.domain.jobs import ApprovalNeeded
 from controller.domain.states import Deletion
 from controller.gitops.manifests import Manifest
-from controller.gitops.repository import Change
+from controller.gitops.repository import PLAIN, Change
 from controller.gitops.validation import crossed, is_box, least_volume, volume
 
 BELOW_PLAN = "volume_below_plan"
-_PLAIN, _ABSENT = "100644", "000000"
+_ABSENT = "000000"
 
 
 class GuardBreached(Permanent):
@@ -96,5 +96,5 @@ def _strays(sha: str, path: str, changes: Sequence[Change]) -> Iterator[GuardBre
     for change in changes:
         if change.path != path or not is_box(path):
             yield GuardBreached("guard_breached", rule="path", commit=sha[:12])
-        if change.mode != _PLAIN or change.old_mode not in {_PLAIN, _ABSENT}:
+        if change.mode != PLAIN or change.old_mode not in {PLAIN, _ABSENT}:
             yield GuardBreached("guard_breached", rule="mode", commit=sha[:12], old=change.old_mode, new=change.mode)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from controller.gitops.repository import Repository
 
-PLAIN = "100644"
 _NOTHING = "0" * 40
 _TRAILERS = "%(trailers:key=Job-Id,valueonly,unfold,separator=%x20)"
 

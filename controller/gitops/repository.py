@@ -47,6 +47,8 @@ __all__ = [
 log = logs.get(__name__)
 
 MAIN = "refs/heads/main"
+PLAIN = "100644"
+"""The mode of a plain file."""
 _SCRATCH = "refs/writer/next"
 
 
@@ -115,7 +117,7 @@ class Repository:
         for entry in filter(None, listed.split("\0")):
             meta, path = entry.split("\t", 1)
             mode, kind, blob = meta.split(" ")
-            if kind != "blob" or mode != "100644":
+            if kind != "blob" or mode != PLAIN:
                 raise NotAPlainFile("git_not_a_plain_file", path=path, mode=mode)
             blobs[path] = blob
         return dict(zip(blobs, self._cat(list(blobs.values())), strict=True))
@@ -145,9 +147,7 @@ class Repository:
 
     def ask(self, *arguments: str, lines: Sequence[str] = ()) -> bytes:
         """What a git command that only reads prints about the clone; ``lines`` are its input."""
-        with tempfile.TemporaryFile() as source, self._dropped_when_broken():
-            source.write("".join(f"{line}\n" for line in lines).encode())
-            source.seek(0)
+        with commands.lines(lines) as source, self._dropped_when_broken():
             return self._raw(*arguments, source=source)
 
     def contents(self, blobs: Sequence[str]) -> dict[str, bytes]:
@@ -240,20 +240,15 @@ class Repository:
     def _cat(self, blobs: list[str]) -> list[bytes]:
         if not blobs:
             return []
-        with tempfile.TemporaryFile() as names:
-            names.write("\n".join(blobs).encode() + b"\n")
-            names.seek(0)
-            with self._dropped_when_broken():
-                return list(commands.batched(self._raw("cat-file", "--batch", source=names)))
+        with commands.lines(blobs) as names, self._dropped_when_broken():
+            return list(commands.batched(self._raw("cat-file", "--batch", source=names)))
 
     def _signed(self, shas: list[str], key: Ed25519PrivateKey) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="openclaw-git-") as folder:
             paths = [Path(folder) / str(number) for number in range(len(shas))]
             for path, content in zip(paths, signatures.chain(self._cat(shas), key), strict=True):
                 path.write_bytes(content)
-            with tempfile.TemporaryFile() as names:
-                names.write("\n".join(map(str, paths)).encode() + b"\n")
-                names.seek(0)
+            with commands.lines(map(str, paths)) as names:
                 arguments = ("hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths")
                 return self._git(*arguments, source=names).split()
 
@@ -269,7 +264,7 @@ class Repository:
                 if content is None:
                     out.write(b"D " + _quoted(path) + b"\n")
                     continue
-                out.write(f"M 100644 inline {path}\n".encode())
+                out.write(f"M {PLAIN} inline {path}\n".encode())
                 _write_data(out, content)
         out.write(b"done\n")
 

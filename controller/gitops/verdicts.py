@@ -13,10 +13,11 @@ from typing import Any
 from controller.core.errors import Conflict
 from controller.domain import states
 from controller.domain.states import Deletion, State
-from controller.gitops import history, steps, validation
+from controller.gitops import steps, validation
 from controller.gitops.findings import printable
 from controller.gitops.history import Entry
 from controller.gitops.manifests import Manifest
+from controller.gitops.repository import PLAIN
 from controller.gitops.validation import BoxFile, volume
 
 
@@ -58,7 +59,7 @@ def judge(path: str, before: Manifest | None, entry: Entry | None, content: byte
     """
     if entry is None:
         return Verdict(faults=(f"{path}: {steps.HOW_TO_END}",) if before is not None else ())
-    if entry.mode != history.PLAIN:
+    if entry.mode != PLAIN:
         return Verdict(faults=(f"{printable(path)}: a link or a program; only plain files may stand here",))
     if not validation.is_box(path):  # its name may be anything, so nothing else looks at it
         return Verdict(faults=tuple(str(finding) for finding in validation.places(path)))
@@ -75,7 +76,7 @@ def judge(path: str, before: Manifest | None, entry: Entry | None, content: byte
 
 def parse(entry: Entry | None, path: str, content: bytes) -> Manifest | None:
     """The manifest in a file that keeps every rule about its own content; None if it does not."""
-    if entry is None or entry.mode != history.PLAIN:
+    if entry is None or entry.mode != PLAIN:
         return None
     file, findings = validation.read(path, content)
     return None if findings or file is None else file.manifest
@@ -136,6 +137,6 @@ def _life(fields: Mapping[str, Any], known: Standing) -> list[str]:
     except Conflict:
         told = f"a box that is {known.state} (deletion {known.deletion}) cannot become {then.state} in one step"
         faults.append(told)
-    if then.deletion != known.deletion and (known.state, then.state) != (State.CONDEMNED, State.CONDEMNED):
+    if then.deletion != known.deletion and not states.decides(known.state, then.state):
         faults.append("spec.deletion changes only while a box is and stays condemned")
     return faults

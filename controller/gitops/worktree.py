@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,9 +130,7 @@ class Worktree:
     def _batch(self, form: str, shas: list[str]) -> bytes:
         if not shas:
             return b""
-        with tempfile.TemporaryFile() as names:
-            names.write("\n".join(shas).encode() + b"\n")
-            names.seek(0)
+        with commands.lines(shas) as names:
             return commands.inspect(self.root, "cat-file", form, source=names)
 
     def _above(self, file: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from sqlalchemy import ARRAY, String, any_, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.core import failpoints, metrics
+from controller.core import failpoints, metrics, stops
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import Conflict, Permanent
@@ -56,11 +56,7 @@ async def ring(bell: Doorbell, settings: AdoptionSettings, stop: asyncio.Event) 
     """Ask the writer to look, again and again until ``stop`` is set."""
     while not stop.is_set():
         await bell.ring(bells.ADOPT)
-        try:
-            async with asyncio.timeout(settings.adopt_interval.total_seconds()):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await stops.pause(stop, settings.adopt_interval)
 
 
 class Paced:
