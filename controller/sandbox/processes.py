@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -98,6 +98,20 @@ class Process:
                 log.warning("sandbox.process_killed", process_name=self.command.name)
         _kill_group(self.child.pid)
         await self.child.wait()
+
+
+async def together(starts: Iterable[Coroutine[object, object, None]]) -> None:
+    """Start all at once. When one fails the others are cancelled, and its error is raised once they have ended.
+
+    ``asyncio.gather`` would leave them running: beside a stop, which then misses whatever they start.
+    """
+    tasks = [asyncio.create_task(start) for start in starts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -143,9 +143,8 @@ def _cluster(state: State, at: Addresses, data: Path, repo: Path) -> list[str]:
         "secrets-token": state.secrets_token,
         "image": str(at.image),
     }
-    return python(
-        "controller.sandbox.cluster", *(part for key, value in options.items() for part in (f"--{key}", value))
-    )
+    # one word each: a token may begin with a dash, and would be read as an option of its own
+    return python("controller.sandbox.cluster", *(f"--{name}={value}" for name, value in options.items()))
 
 
 def _env() -> dict[str, str]:

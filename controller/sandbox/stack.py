@@ -26,7 +26,7 @@ from controller.domain import migrate
 from controller.domain.plans import PLANS
 from controller.sandbox import accounts, images, services, state
 from controller.sandbox.postgres import Postgres
-from controller.sandbox.processes import Command, Process, listening, tail
+from controller.sandbox.processes import Command, Process, listening, tail, together
 from controller.sandbox.services import Addresses, Service
 from controller.sandbox.valkey import Valkey
 
@@ -107,7 +107,7 @@ class Stack:
         self._say("stores and vendors")
         image = asyncio.create_task(images.build(REPO / "charts/box", images.default_store()))
         await self._start_servers(opened)
-        await asyncio.gather(*(self._run(one) for one in services.vendors(self.state, self.data)))
+        await together(self._run(one) for one in services.vendors(self.state, self.data))
         secret = await self._open_shop()
         self._say("the agent's image (npm, once a machine)")
         self.at = Addresses(
@@ -122,7 +122,7 @@ class Stack:
         )
         await _migrate(self.at.dsn)
         self._say("our processes")
-        await asyncio.gather(*(self._run(one) for one in services.platform(self.state, self.at, self.data, REPO)))
+        await together(self._run(one) for one in services.platform(self.state, self.at, self.data, REPO))
         self._announce()
 
     async def _start_servers(self, opened: Path) -> None:
@@ -132,7 +132,7 @@ class Stack:
             Valkey("queue", self.data / "queue", where, queue=True, port=ports["queue"]),
             Valkey("cache", self.data / "cache", where, queue=False, port=ports["cache"]),
         ]
-        await asyncio.gather(*(server.start() for server in self._servers))
+        await together(server.start() for server in self._servers)
 
     async def _open_shop(self) -> str:
         """Prices and our webhook endpoint at Stripe; the endpoint's secret."""

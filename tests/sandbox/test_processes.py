@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -14,9 +15,27 @@ from controller.sandbox.processes import (
     DEFAULT_EPHEMERAL_FLOOR,
     EPHEMERAL_RANGE,
     LOWEST_PORT,
+    StartError,
     claim_port,
     free_port,
 )
+
+
+async def test_when_one_start_fails_none_of_the_others_goes_on_behind_the_stop() -> None:
+    ended: list[str] = []
+
+    async def fail() -> None:
+        raise StartError("process_not_ready", process="one", log="")
+
+    async def go_on() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    with pytest.raises(StartError):
+        await processes.together([go_on(), fail(), go_on()])
+    assert ended == ["cancelled", "cancelled"]
 
 
 def test_a_free_port_is_one_that_the_kernel_gives_to_no_outgoing_connection() -> None:
