@@ -132,6 +132,15 @@ class Stripe:
             draft = session.client_reference_id
         return facts(found, draft)
 
+    async def events(self, start: datetime, end: datetime) -> list[Event]:
+        """Our endpoint's kinds of events made from ``start`` until ``end``, newest first, delivered or not.
+
+        Stripe keeps them for 30 days (https://docs.stripe.com/api/events/list).
+        """
+        made: Any = {"gte": int(start.timestamp()), "lte": int(end.timestamp())}
+        first = await _asked(self._client.v1.events.list_async({"types": list(EVENTS), "created": made, "limit": 100}))
+        return await _asked(_all(first))
+
     async def ensure_prices(self, plans: dict[PlanName, Plan]) -> None:
         """A product and a monthly price for every plan and currency, made where missing."""
         for plan in plans.values():
@@ -228,6 +237,13 @@ def _event(body: bytes) -> Event:
     if not (isinstance(event_id, str) and isinstance(kind, str) and isinstance(thing, dict)):
         raise TypeError("not an event")
     return Event(event_id, kind, {"object": thing})
+
+
+async def _all(first: stripe.ListObject[stripe.Event]) -> list[Event]:
+    return [
+        Event(one.id, one.type, {"object": one.data.to_dict(for_json=True)["object"]})
+        async for one in first.auto_paging_iter()
+    ]
 
 
 async def _asked(call: Awaitable[T]) -> T:

@@ -7,6 +7,9 @@ from controller.core.queue import Bell
 EVENT = Bell("billing", "handle_event")
 """An event waits in the inbox; rung with its id."""
 
+CATCH_UP = Bell("billing", "catch_up")
+"""It is time to read which events Stripe has and never managed to deliver."""
+
 COMMITS = Bell("gitops", "write_commits")
 """Jobs wait for Git."""
 

@@ -6,6 +6,7 @@ from controller.core.db import Base
 from controller.domain import (
     adoption,
     boxes,
+    catch_up,
     connections,
     customers,
     drafts,
@@ -23,6 +24,6 @@ from controller.domain import (
 
 METADATA = Base.metadata
 MODULES = (
-    adoption, boxes, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics, progress,
-    subscriptions, tokens, usage, vault,
+    adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
+    progress, subscriptions, tokens, usage, vault,
 )  # fmt: skip

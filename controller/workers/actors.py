@@ -5,7 +5,9 @@ Actors record a failure and return; the sweeper asks again. Each process has one
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
@@ -33,7 +35,13 @@ from controller.workers.notices import NoticeSettings, Sender
 
 log = logs.get(__name__)
 
-TIME_LIMIT_MS = 120_000
+Work = Callable[..., Awaitable[None]]
+
+TIME_LIMIT = timedelta(minutes=2)
+"""The longest that an actor works at one message: then it ends as one that failed, and is counted."""
+
+HARD_TIME_LIMIT = TIME_LIMIT + timedelta(seconds=30)
+"""When Dramatiq ends it instead, and nobody counts: for an actor that does not give way."""
 
 
 def billing_broker() -> None:
@@ -49,7 +57,11 @@ def billing_broker() -> None:
     async def count_crash(error: CloudError, event_id: str) -> None:
         await billing.count_failure(parts.database, event_id, error)
 
+    async def catch_up() -> None:
+        await billing.read_undelivered(parts.database, asker, parts.bell)
+
     _declare(made, bells.EVENT, handle_event, count_crash)
+    _declare(made, bells.CATCH_UP, catch_up)
     metrics.serve(load(MetricsSettings))
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 
@@ -118,21 +130,32 @@ async def _only_logged(_: CloudError, *ids: str) -> None:
     log.warning("worker.crash_not_counted", ids=ids)
 
 
+def guarded(
+    actor: str, work: Work, crashed: Work = _only_logged,
+    limit: timedelta = TIME_LIMIT,
+) -> Work:  # fmt: skip
+    """``work`` as an actor: it never raises, and ``crashed`` hears of what nobody foresaw and of what never ends."""
+
+    async def run(*ids: str) -> None:
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                await work(*ids)
+        except CloudError as error:
+            # Nothing is lost: the rows say what is open, and the sweeper rings again.
+            log.warning("worker.actor_failed", actor=actor, error=str(error))
+        except Exception as error:  # what nobody foresaw is counted, or it would come back for ever and unseen
+            log.exception("worker.actor_crashed", actor=actor)
+            await crashed(CloudError("actor_crashed", actor=actor, reason=foreign(repr(error))), *ids)
+
+    return run
+
+
 def _declare(
     made: RedisBroker,
     bell: Bell,
-    work: Callable[..., Awaitable[None]],
-    crashed: Callable[..., Awaitable[None]] = _only_logged,
+    work: Work,
+    crashed: Work = _only_logged,
 ) -> None:
-    async def guarded(*ids: str) -> None:
-        try:
-            await work(*ids)
-        except CloudError as error:
-            # Nothing is lost: the rows say what is open, and the sweeper rings again.
-            log.warning("worker.actor_failed", actor=bell.actor, error=str(error))
-        except Exception as error:  # what nobody foresaw is counted, or it would come back for ever and unseen
-            log.exception("worker.actor_crashed", actor=bell.actor)
-            await crashed(CloudError("actor_crashed", actor=bell.actor, reason=foreign(repr(error))), *ids)
-
-    declared = dramatiq.actor(broker=made, queue_name=bell.queue, actor_name=bell.actor, time_limit=TIME_LIMIT_MS)
-    declared(guarded)
+    limit_ms = int(HARD_TIME_LIMIT.total_seconds() * 1000)
+    declared = dramatiq.actor(broker=made, queue_name=bell.queue, actor_name=bell.actor, time_limit=limit_ms)
+    declared(guarded(bell.actor, work, crashed))

@@ -11,12 +11,14 @@ from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
-from controller.domain import bells, inbox, lifecycle, reminders
+from controller.domain import bells, catch_up, inbox, lifecycle, reminders
 from controller.domain.lifecycle import Mint, Why
 
 log = logs.get(__name__)
 
 HANDLED = metrics.counter("billing_events", "Attempts to handle an event, by what became of it", "outcome")
+
+UNDELIVERED = metrics.counter("billing_undelivered_events", "Events that Stripe listed and had not delivered")
 
 
 async def handle_event(database: Database, asker: Stripe, mint: Mint, bell: Doorbell, event_id: str) -> None:
@@ -42,6 +44,26 @@ async def count_failure(database: Database, event_id: str, error: CloudError) ->
         event = await inbox.take(session, inbox.STRIPE, event_id)
         if event is not None:
             inbox.failed(event, error)
+
+
+async def read_undelivered(database: Database, asker: Stripe, bell: Doorbell) -> None:
+    """Every event that Stripe lists is in the inbox, also those whose delivery it gave up.
+
+    Raises Temporary while Stripe is away: then the next ring goes on from the last window that was stored.
+    """
+    last = False
+    while not last:
+        async with database.transaction() as session:
+            window = await catch_up.window(session, inbox.STRIPE)
+        listed = await asker.events(window.start, window.end)
+        async with database.transaction() as session:
+            new = [one for one in listed if await inbox.put(session, inbox.STRIPE, one.id, one.kind, one.payload)]
+            await catch_up.reach(session, inbox.STRIPE, window.end)
+        for event in new:
+            UNDELIVERED.inc()
+            log.warning("billing.event_undelivered", event_id=event.id, kind=event.kind)
+            await bell.ring(bells.EVENT, event.id)
+        last = window.last
 
 
 @dataclass(frozen=True)

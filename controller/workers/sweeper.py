@@ -14,7 +14,7 @@ from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, inbox, lifecycle, notices, subscriptions
+from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, subscriptions
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import LifecycleSettings
 from controller.workers import health
@@ -32,6 +32,9 @@ class SweeperSettings(Group):
     sweep_interval: timedelta = Field(default=timedelta(seconds=15), gt=timedelta(0))
     """15 s: a quarter of the minute within which a lost message may be noticed (invariant I2)."""
 
+    catch_up_interval: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
+    """How often Stripe's own list is read for events that never came. 5 min: one request each time."""
+
     sweep_lagging: timedelta = Field(default=LAGGING, gt=timedelta(0))
     """A committed job older than this asks Argo CD to look again. 30 s: an ordinary sync takes a few seconds."""
 
@@ -42,7 +45,7 @@ async def run(
     """Sweep until ``stop`` is set; a failed sweep is logged and the next one tries again."""
     while not stop.is_set():
         try:
-            await sweep(database, bell, keep, settings.sweep_lagging)
+            await sweep(database, bell, keep, settings)
         except CloudError as error:
             health.blind()
             FAILURES.labels(error.code).inc()
@@ -50,12 +53,14 @@ async def run(
         await stops.pause(stop, settings.sweep_interval)
 
 
-async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, late: timedelta = LAGGING) -> None:
-    """Ring for waiting events and notices, queued jobs and boxes late by ``late``; end retentions, renew the free.
+async def sweep(
+    database: Database, bell: Doorbell, keep: LifecycleSettings, settings: SweeperSettings | None = None
+) -> None:
+    """Ring for waiting events and notices, queued jobs and boxes that lag; end retentions, renew the free.
 
     The rings come first: a box that cannot be ended must not keep everybody else's events from being handled.
     """
-    await _ring(database, bell, late)
+    await _ring(database, bell, settings or SweeperSettings())
     async with database.transaction() as session:
         ended = await lifecycle.end_retention(session, keep)
         await subscriptions.renew_complimentary(session)
@@ -66,16 +71,19 @@ async def sweep(database: Database, bell: Doorbell, keep: LifecycleSettings, lat
         await health.observe(session)
 
 
-async def _ring(database: Database, bell: Doorbell, late: timedelta) -> None:
+async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -> None:
     async with database.transaction() as session:
         events = await inbox.due(session, inbox.STRIPE)
+        unread = await catch_up.is_due(session, inbox.STRIPE, settings.catch_up_interval)
         queued = await session.scalar(select(_queued().exists()))
-        lagging = list(await session.scalars(_lagging(late)))
+        lagging = list(await session.scalars(_lagging(settings.sweep_lagging)))
         await notices.recover(session)
         untold = await notices.due(session)
         reports = len(await adoption.untold(session))
     for event_id in events:
         await bell.ring(bells.EVENT, event_id)
+    if unread:
+        await bell.ring(bells.CATCH_UP)
     if queued:
         await bell.ring(bells.COMMITS)
     if lagging:

@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from controller.clients.stripe import Stripe, StripeSettings
+from controller.clients.stripe import EVENTS, Stripe, StripeSettings
+from controller.core import clock
 from controller.core.db import Database
-from controller.core.errors import CloudError
+from controller.core.errors import CloudError, Temporary
 from controller.core.queue import Doorbell
 from controller.core.settings import QueueSettings
-from controller.domain import inbox
+from controller.domain import catch_up, inbox
 from controller.domain.boxes import Box
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job
@@ -195,3 +197,40 @@ async def test_the_end_of_a_subscription_is_told_once(shop: Shop) -> None:
     async with shop.database.transaction() as session:
         told = await session.scalars(select(Notice.kind).where(Notice.channel == "email"))
         assert list(told) == ["subscription_ended"]
+
+
+async def test_a_purchase_whose_every_event_was_lost_is_found_in_stripes_list(shop: Shop) -> None:
+    await shop.buy()
+    with clock.frozen(clock.now() + timedelta(hours=3)):
+        await billing.read_undelivered(shop.database, shop.stripe, shop.bell)
+        async with shop.database.transaction() as session:
+            found = await inbox.due(session, inbox.STRIPE)
+    assert set(found) == {event["id"] for event in shop.events() if event["type"] in EVENTS}
+    for event_id in found:
+        await billing.handle_event(shop.database, shop.stripe, shop.mint, shop.bell, event_id)
+    assert await shop.state() == ([("active", "pro", [])], [("active", 0)], [], 1)
+
+
+async def test_what_was_delivered_is_not_stored_again(shop: Shop) -> None:
+    await shop.buy()
+    await shop.deliver(shop.events())
+    with clock.frozen(clock.now() + timedelta(hours=3)):
+        await billing.read_undelivered(shop.database, shop.stripe, shop.bell)
+    assert (await shop.state())[2] == []
+
+
+async def test_reading_stripes_list_goes_on_where_it_ended_although_stripe_was_away(shop: Shop) -> None:
+    away = Stripe(
+        StripeSettings(
+            stripe_api_key=SecretStr(KEY), stripe_api_url="http://127.0.0.1:1", stripe_webhook_secret=SecretStr("x")
+        )
+    )
+    await billing.read_undelivered(shop.database, shop.stripe, shop.bell)
+    await shop.buy()
+    with clock.frozen(clock.now() + timedelta(days=9)):
+        with pytest.raises(Temporary):
+            await billing.read_undelivered(shop.database, away, shop.bell)
+        await billing.read_undelivered(shop.database, shop.stripe, shop.bell)
+        async with shop.database.transaction() as session:
+            assert not await catch_up.is_due(session, inbox.STRIPE, timedelta(minutes=5))
+            assert await inbox.due(session, inbox.STRIPE)
