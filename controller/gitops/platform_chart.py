@@ -72,6 +72,12 @@ class Settings(_Values):
     llm_upstream_url: Url
     """An OpenAI-compatible base address, ``/v1`` included."""
 
+    stripe_api_url: Url | None = None
+    """A stand-in for Stripe; None: Stripe."""
+
+    telegram_api_url: Url | None = None
+    """A stand-in for Telegram, or a Bot API server of our own; None: Telegram."""
+
     llm_models: dict[Line, Line] | None = None
     """Public model name → the upstream's."""
 
