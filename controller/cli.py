@@ -114,7 +114,7 @@ def watcher() -> None:
     from controller.workers import watcher as watching
 
     async def work(stop: asyncio.Event) -> None:
-        parts, cluster, often = context.build(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
+        parts, cluster, often = context.stores(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
         async with asyncio.TaskGroup() as both:
             both.create_task(watching.run(parts.database, cluster, parts.bell, stop))
             both.create_task(pod_metrics.run(parts.database, cluster, often, stop))

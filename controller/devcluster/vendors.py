@@ -49,9 +49,7 @@ def bring(tools: Tools, root: Path, pushed: Images, stripe: str) -> Vendors:
 
 async def open_shop(stripe: str, key: str) -> str:
     """Every plan has its prices, and our endpoint is the only one; its secret."""
-    settings = StripeSettings(
-        stripe_api_key=SecretStr(key), stripe_api_url=stripe, stripe_webhook_secret=SecretStr("none yet")
-    )
+    settings = StripeSettings(stripe_api_key=SecretStr(key), stripe_api_url=stripe)
     client = Stripe(settings)
     await client.ensure_prices(PLANS)
     return await client.open_endpoint(WEBHOOK)

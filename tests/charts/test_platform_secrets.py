@@ -43,7 +43,7 @@ READS: dict[str, tuple[type[Group], ...]] = {
     "proxy": (*STORE, TokenSettings, ProxySettings),
     "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
     "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, MetricsSettings),
-    "watcher": (*CONTROL, ClusterSettings, PodMetricsSettings, MetricsSettings),
+    "watcher": (*STORE, ClusterSettings, PodMetricsSettings, MetricsSettings),
     "worker": (*CONTROL, StripeSettings, MetricsSettings),
     "writer": (
         *CONTROL, get_type_hints(Repository.__init__)["settings"], CapSettings, ClusterSettings, MetricsSettings
@@ -59,9 +59,9 @@ ONLY_IN = {
     "SECRETS_TOKEN": {"secrets"},
     "SMTP_URL": {"notices"},
     "STRIPE_API_KEY": {"api", "worker"},
-    "STRIPE_WEBHOOK_SECRET": {"api", "worker"},
-    "SEALING_KEY": {"api", "notices", "secrets", "sweeper", "watcher", "worker", "writer"},
-    "TOKEN_PEPPER": {"api", "proxy", "sweeper", "watcher", "worker", "writer"},
+    "STRIPE_WEBHOOK_SECRET": {"api"},
+    "SEALING_KEY": {"api", "notices", "secrets", "sweeper", "worker", "writer"},
+    "TOKEN_PEPPER": {"api", "proxy", "sweeper", "worker", "writer"},
 }
 """Whoever else sees one of these is one leak more."""
 

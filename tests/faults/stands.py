@@ -308,8 +308,7 @@ class Stand:
             self.loop, Command("stripe", argv, self.logs / "stripe.log", env=environments.plain())
         )
         settings = StripeSettings(
-            stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url,
-            stripe_webhook_secret=SecretStr("none yet"),
+            stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url
         )  # fmt: skip
         until(lambda: _is_up(f"{self.stripe_url}/_control/ready"), "Stripe answers")
 
