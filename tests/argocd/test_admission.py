@@ -172,3 +172,9 @@ def test_every_policy_is_bound_to_deny_and_fails_closed() -> None:
     assert {one["spec"]["failurePolicy"] for one in policies} == {"Fail"}
     assert [one["spec"]["policyName"] for one in bindings] == [one["metadata"]["name"] for one in policies]
     assert all("Deny" in one["spec"]["validationActions"] for one in bindings)
+
+
+def test_the_cells_own_store_is_nobodys_box_and_may_change() -> None:
+    (store,) = of("ClusterSecretStore")
+    for operation in ("CREATE", "UPDATE"):
+        assert refusals(operation, "external-secrets.io/clustersecretstores", store, store) == []
