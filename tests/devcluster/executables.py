@@ -99,8 +99,8 @@ def helm(args: list[str], said: str, world: World) -> str:
     elif args[0] == "list":
         return json.dumps(world["releases"])
     elif args[0] == "upgrade":
-        chart = f"{args[2]}-{after(args, '--version')}"
-        world["releases"] = [{"name": args[2], "status": "deployed", "chart": chart}]
+        released = f"{args[2]}-{after(args, '--version')}"
+        world["releases"] = [{"name": args[2], "status": "deployed", "chart": released}]
     elif args[0] == "template":
         kind = {"platform-apps": "Application"}.get(args[1], "Rendered")
         about = {"name": args[1], "namespace": after(args, "--namespace")}

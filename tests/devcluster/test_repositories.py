@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from controller.devcluster import repositories, secrets
 from controller.devcluster.images import Images
@@ -19,13 +20,12 @@ from controller.devcluster.tools import ToolFailed
 from controller.gitops.platform_chart import PlatformValues
 from controller.gitops.remotes import GitSettings
 from tests.argocd import cells
-from tests.charts.test_platform_tls import ROOT as ARGOCD
 from tests.devcluster.machines import Machine
 from tests.gitops.hosts import ssh_host
 from tests.gitops.test_platform_chart import given
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh client on this machine")
-ROOT = ARGOCD.parent
+ROOT = cells.ROOT.parent
 IMAGES = Images(*(f"registry.localhost/{name}@sha256:{name[0].encode().hex() * 32}" for name in Images.__annotations__))
 FILLED = Filled(IMAGES, "[git.openclaw-cloud]:2222 ssh-ed25519 AAAA")
 
@@ -125,7 +125,7 @@ def test_the_writer_recognises_the_host_by_what_is_filled_in(tree: Path) -> None
         git_remote=settings.git_remote,
         git_clone_dir=Path("/tmp/clone.git"),
         git_known_hosts=settings.git_known_hosts or "",
-        git_ssh_key=secrets.private_key(),  # type: ignore[arg-type]
+        git_ssh_key=SecretStr(secrets.private_key()),
     )
     assert told.git_known_hosts.startswith("[git.openclaw-cloud]:2222 ssh-ed25519 ")
 

@@ -19,14 +19,14 @@ from controller.devcluster import secrets, steps
 from controller.devcluster.steps import Doors
 from controller.devcluster.tools import ToolFailed
 from controller.sandbox.stripe.app import create_app
-from tests.charts.test_platform_tls import ROOT as ARGOCD
+from tests.argocd import cells
 from tests.devcluster import flags
 from tests.devcluster.machines import Call, Machine
 from tests.devcluster.test_repositories import git
 from tests.gitops.hosts import ssh_host
 from tests.sandbox.stripe.serving import serving
 
-ROOT = ARGOCD.parent
+ROOT = cells.ROOT.parent
 SPACE = "openclaw-cloud"
 CHARTS = f"configmap/{SPACE}/charts"
 ORDER = [
