@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -91,3 +92,13 @@ def test_nobody_but_break_glass_may_delete_or_change_an_application() -> None:
     strong = {rule[1] for rule in rules if rule[3] in {"*", "create", "update", "delete", "override"}}
     assert strong == {"role:break-glass"}
     assert load(SETTINGS / "argocd-rbac-cm.yaml")["data"]["policy.default"] == ""
+
+
+LIBRARY = re.compile(r"\b(string|table|math|os|io|coroutine)\.\w")
+
+
+def test_a_check_that_uses_a_library_has_it_opened() -> None:
+    data = load(SETTINGS / "argocd-cm.yaml")["data"]
+    checks = {name.rpartition(".health.")[2]: text for name, text in data.items() if ".health." in name}
+    opened = {name.rpartition(".useOpenLibs.")[2] for name, value in data.items() if ".useOpenLibs." in name}
+    assert {name for name, text in checks.items() if LIBRARY.search(text)} == opened
