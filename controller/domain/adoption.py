@@ -26,6 +26,7 @@ from controller.domain import (
     jobs,
     lifecycle,
     progress,
+    rollouts,
     states,
     subscriptions,
     tokens,
@@ -156,6 +157,8 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
     fields = dict(wanted.fields)
     _check(box, fields)
     await _enter(session, mint, box, State(fields.pop("state", state)))
+    if "release" in fields:
+        await rollouts.overruled(session, box, fields["release"], why.actor)
     for name, value in fields.items():
         if name in _PLAIN:
             setattr(box, name, value)

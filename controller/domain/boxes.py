@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +24,10 @@ class BoxSettings(Group):
     """The cell of new boxes, a folder of the GitOps repository."""
 
     box_release: str = "2026.11.1"
-    """Version of ``charts/box`` for new boxes. Released ring by ring, so a default in code is the oldest."""
+    """Version of ``charts/box`` for new boxes until a rollout was completed; from then on that one's (``releases``).
+
+    A setting that went on deciding would undo every rollout until somebody also changed it everywhere.
+    """
 
     box_ring: int = 2
     """The ring of new customers: 0 is staff, 1 the canaries."""
@@ -78,6 +81,15 @@ class Box(Base):
     ready_profile: Mapped[int] = mapped_column(default=0)
     """The newest profile that a ready gateway reported."""
 
+    ready_release: Mapped[str | None]
+    """The release whose gateway last reported ready; None as long as none said which it is."""
+
+    ill_since: Mapped[datetime | None]
+    """Since when the cluster shows it out of sync or unhealthy, also while a change is under way; None: it is well."""
+
+    illness: Mapped[str | None]
+    """What the cluster said then, in its words."""
+
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     def runs(self) -> bool:
@@ -96,6 +108,15 @@ async def get(session: AsyncSession, box_id: str, *, lock: bool = False) -> Box:
     if box is None:
         raise NotFound("box_unknown", box=box_id[:26])
     return box
+
+
+async def examined(session: AsyncSession, box_id: str, illness: str | None) -> None:
+    """What the cluster says of the box is noted; None: it is well. A look that saw nothing new changes nothing."""
+    known = (await session.execute(select(Box.ill_since, Box.illness).where(Box.id == box_id))).one_or_none()
+    if known is None or known.illness == illness:
+        return
+    since = None if illness is None else known.ill_since or clock.now()
+    await session.execute(update(Box).where(Box.id == box_id).values(ill_since=since, illness=illness))
 
 
 def spec(box: Box, connected: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:

@@ -34,7 +34,7 @@ STUCK_AFTER = timedelta(minutes=15)
 class Verb(StrEnum):
     """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention.
 
-    ``adopt`` confirms what ops changed, where no other verb says it.
+    ``adopt`` confirms what ops changed, where no other verb says it; ``upgrade`` is a rollout's, back and forth.
     """
 
     PROVISION = "provision"
@@ -42,6 +42,7 @@ class Verb(StrEnum):
     SUSPEND = "suspend"
     REACTIVATE = "reactivate"
     UPDATE_CONNECTIONS = "update_connections"
+    UPGRADE = "upgrade"
     DESTROY = "destroy"
     APPROVE = "approve"
     ERASE = "erase"

@@ -25,6 +25,7 @@ from controller.domain import (
     jobs,
     plans,
     progress,
+    releases,
     states,
     subscriptions,
     tokens,
@@ -96,7 +97,7 @@ async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft:
         deletion=Deletion.HELD.value,
         plan=row.plan,
         volume_gib=plans.get(row.plan).resources.volume_gib,
-        release=mint.settings.box_release,
+        release=await releases.in_force(session, mint.settings.box_ring, mint.settings.box_release),
         ring=mint.settings.box_ring,
         locale=draft.locale,
         niche=draft.niche,
@@ -135,7 +136,10 @@ async def suspend(session: AsyncSession, box: Box, why: Why, reason: str = ADMIN
 
 
 async def reactivate(session: AsyncSession, mint: Mint, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
-    """Lift ``reason``; the box runs again when no other is left. A condemned box comes back with new tokens."""
+    """Lift ``reason``; the box runs again when no other is left.
+
+    A condemned box comes back with new tokens and the release that is in force for its ring.
+    """
     if box.state == State.CONDEMNED:
         return await _bring_back(session, mint, box, why)
     _alive(box)
@@ -149,6 +153,17 @@ async def resize(session: AsyncSession, box: Box, plan: str, why: Why) -> Job | 
     """
     _alive(box)
     return await _apply(session, box, why, plan=plans.get(plan).name.value, reasons=set(box.suspended_for))
+
+
+async def upgrade(session: AsyncSession, box: Box, release: str, why: Why) -> Job | None:
+    """Give the box another release of its chart, newer or older; None if it has it.
+
+    Raises Conflict for a box that has ended.
+    """
+    _alive(box)
+    if box.release == release:
+        return None
+    return await _change(session, box, Verb.UPGRADE, why, release=release)
 
 
 async def connect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
@@ -238,7 +253,12 @@ async def _bring_back(session: AsyncSession, mint: Mint, box: Box, why: Why) -> 
     box.condemned_at, box.suspended_for = None, []
     versions = {**box.secret_versions, **await issue_tokens(session, mint, box.id)}
     box.secret_versions = versions
-    return await _change(session, box, Verb.REACTIVATE, why, state=State.ACTIVE.value, secrets=versions)
+    changed: dict[str, Any] = {"state": State.ACTIVE.value, "secrets": versions}
+    # no rollout moved it while it was condemned
+    current = await releases.in_force(session, box.ring, mint.settings.box_release)
+    if box.release != current:
+        changed["release"] = current
+    return await _change(session, box, Verb.REACTIVATE, why, **changed)
 
 
 async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reasons: set[str]) -> Job | None:
@@ -293,7 +313,7 @@ async def _connections(session: AsyncSession, box: Box) -> dict[str, Any]:
 async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **fields: Any) -> Job:
     if "state" in fields:
         states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
-    for name in ("state", "plan", "volume_gib", "deletion", "profile"):
+    for name in ("state", "plan", "volume_gib", "deletion", "profile", "release"):
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1

@@ -191,6 +191,7 @@ def test_the_pod_is_told_exactly_what_the_entrypoint_reads() -> None:
     assert told == {
         "OPENCLAW_BOX_ID": ID,
         "OPENCLAW_CELL": "eu1-a",
+        "OPENCLAW_RELEASE": "2026.11.1",
         "OPENCLAW_API_URL": "http://api.platform.example:8000",
         "OPENCLAW_PROXY_URL": "http://proxy.platform.example:8000",
         "OPENCLAW_TELEGRAM_API_URL": "https://telegram.example",
