@@ -21,7 +21,7 @@ from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
 from controller.domain.git_remote import EVERYTHING_REFUSED
 from controller.domain.jobs import ApprovalNeeded
-from controller.gitops import answers, children, guards, manifests
+from controller.gitops import answers, children, guards, manifests, steps
 from controller.gitops.guards import GuardBreached
 from controller.gitops.manifests import ManifestError
 from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
@@ -31,7 +31,7 @@ log = logs.get(__name__)
 TRIES = 8
 SAMPLE = 3
 """Of how many boxes a job is tried by itself, to tell a remote that refuses everything from jobs that are bad."""
-_CAUSES = {"stripe": "Stripe-Event", "ops": "Ops-Commit"}
+_CAUSES = {"stripe": "Stripe-Event", "ops": "Ops-Commit", "rollout": "Rollout"}
 """The trailer of what led to a job, by the kind of its actor."""
 
 _FIRST_WAIT = 0.02
@@ -294,4 +294,5 @@ def apply(intent: Intent, content: bytes | None) -> bytes:
     if current.spec.rev >= intent.rev:
         raise RevBehind("rev_behind_git", box=intent.box_id, git=current.spec.rev, job=intent.rev)
     fields = guards.grown(current, intent.fields)
-    return manifests.change(content, fields, partial(guards.check, approved=intent.approvals))
+    may_release = steps.may_release(intent.verb, intent.actor)
+    return manifests.change(content, fields, partial(guards.check, approved=intent.approvals, may_release=may_release))

@@ -37,12 +37,13 @@ def grown(before: Manifest, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "volume_gib": least} if isinstance(asked, int) and asked < least else dict(fields)
 
 
-def check(before: Manifest, after: Manifest, approved: Collection[str] = ()) -> None:
+def check(before: Manifest, after: Manifest, approved: Collection[str] = (), *, may_release: bool = False) -> None:
     """Return if a job may take a box's file from ``before`` to ``after``; ``approved`` are codes of ApprovalNeeded.
 
-    Raises GuardBreached that names the first broken rule, ApprovalNeeded if the volume is too small for a new plan.
+    ``may_release`` is what ``steps`` says of the job. Raises GuardBreached that names the first broken rule,
+    ApprovalNeeded if the volume is too small for a new plan.
     """
-    for rule, old, new in _breaches(before, after):
+    for rule, old, new in _breaches(before, after, may_release):
         raise GuardBreached("guard_breached", box=before.metadata.id, rule=rule, old=old, new=new)
     if (before.spec.plan, before.spec.volume_gib) != (after.spec.plan, after.spec.volume_gib):
         _check_volume(after, approved)
@@ -68,7 +69,7 @@ def check_trees(changes: Mapping[str, Sequence[Change]], paths: Mapping[str, str
     return {sha: error for sha, error in strays.items() if error is not None}
 
 
-def _breaches(before: Manifest, after: Manifest) -> Iterator[tuple[str, object, object]]:
+def _breaches(before: Manifest, after: Manifest, may_release: bool) -> Iterator[tuple[str, object, object]]:
     old, new = before.spec, after.spec
     if new.rev <= old.rev:
         yield "rev", old.rev, new.rev
@@ -78,6 +79,8 @@ def _breaches(before: Manifest, after: Manifest) -> Iterator[tuple[str, object, 
         yield "state", f"{old.state}/{old.deletion}", new.state
     if old.deletion != new.deletion and not states.decides(old.state, new.state):
         yield "deletion", f"{old.state}/{old.deletion}", f"{new.state}/{new.deletion}"
+    if old.release != new.release and not may_release:
+        yield "release", old.release, new.release
     if volume(after) < volume(before):
         yield "volume", volume(before), volume(after)
     if old.plan != new.plan:

@@ -107,7 +107,7 @@ class Reviewer:
         for commit in commits:
             old, new = self._at(commit.parent, path), self._at(commit.sha, path)
             if old and new:
-                yield from steps.platform_change(old, new, path, commit.sha)
+                yield from steps.platform_change(old, new, path, commit.sha, commit.verb, commit.actor)
         before = self._at(commits[0].sha if commits else base, path)
         content = self.tree.on_disk(path)
         if content is None:

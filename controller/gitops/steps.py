@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from controller.core.errors import Conflict
 from controller.domain import states
+from controller.domain.jobs import Verb
 from controller.domain.states import Deletion, State
 from controller.gitops.findings import Finding
 from controller.gitops.manifests import Manifest
@@ -15,6 +16,9 @@ HOW_TO_END = (
     'removing a box\'s file deletes nothing and loses its record; to end a box set spec.state to "condemned", then '
     'spec.deletion to "approved", then spec.state to "destroyed", each by a change of its own'
 )
+
+RELEASING = frozenset({Verb.UPGRADE.value, Verb.REACTIVATE.value, Verb.ADOPT.value})
+"""Verbs whose jobs may change a box's release."""
 
 PLATFORMS = ("rev", "profile", "secrets", "connections")
 """Fields of ``spec`` that number what Postgres holds: only commits of the platform, with a Job-Id, set them."""
@@ -50,8 +54,21 @@ def change(before: Manifest, file: BoxFile) -> Iterator[Finding]:
         yield file.finding(place, sentence, "volume")
 
 
-def platform_change(before: Manifest, after: Manifest, path: str, sha: str) -> Iterator[Finding]:
-    """What is wrong with a platform commit of one box: it writes ``spec``, and ``overrides`` belong to ops."""
+def may_release(verb: str, actor: str) -> bool:
+    """Whether a job may give a box that exists another release: a rollout's, a return, or the confirmation of ops'."""
+    return verb in RELEASING or actor.startswith("ops:")
+
+
+def platform_change(
+    before: Manifest, after: Manifest, path: str, sha: str, verb: str = "", actor: str = ""
+) -> Iterator[Finding]:
+    """What is wrong with a platform commit of one box: it writes ``spec``, and ``overrides`` belong to ops.
+
+    ``verb`` and ``actor`` as its message has them.
+    """
+    if before.spec.release != after.spec.release and not may_release(verb, actor):
+        sentence = f"platform commit {sha[:12]} changes spec.release, which {verb or 'it'} may not"
+        yield Finding(path, 1, sentence, "release")
     if before.overrides != after.overrides:
         sentence = f"platform commit {sha[:12]} changes overrides, which belong to ops"
         yield Finding(path, 1, sentence, "owner")

@@ -23,6 +23,8 @@ class PlatformCommit:
 
     sha: str
     parent: str
+    verb: str = ""
+    actor: str = ""
 
 
 class Worktree:
@@ -95,10 +97,12 @@ class Worktree:
 
     def platform_commits(self, base: str, path: str) -> list[PlatformCommit]:
         """The commits with a Job-Id after ``base`` that touch ``path``, newest first."""
-        form = "--format=%H %P\t%(trailers:key=Job-Id,valueonly,separator=%x20)"
+        keys = ("Job-Id", "Action", "Actor")
+        form = "--format=%H %P" + "".join(f"%x09%(trailers:key={key},valueonly,separator=%x20)" for key in keys)
         out = self._git("log", "--topo-order", "--no-merges", form, f"{base}..HEAD", "--", f":(literal){path}")
-        lines = (line.partition("\t") for line in out.decode(errors="replace").splitlines())
-        return [PlatformCommit(*commits.split()[:2]) for commits, _, jobs in lines if jobs.strip()]
+        lines = (line.split("\t", 3) for line in out.decode(errors="replace").splitlines())
+        found = ((commits.split(), verb.strip(), actor.strip()) for commits, job, verb, actor in lines if job.strip())
+        return [PlatformCommit(shas[0], shas[1], verb, actor) for shas, verb, actor in found]
 
     def claiming_jobs(self, base: str) -> list[str]:
         """The commits after ``base`` that carry a Job-Id."""

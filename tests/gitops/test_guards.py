@@ -78,6 +78,7 @@ def test_a_step_of_the_lifecycle_is_let_through(before: dict[str, Any], after: d
         ({}, {"deletion": "approved"}, "deletion"),
         ({"state": "suspended"}, ENDING, "deletion"),
         (ENDING, {"state": "destroyed", "deletion": "held"}, "deletion"),
+        ({}, {"release": "2026.12.1"}, "release"),
         ({"volume_gib": 20}, {"volume_gib": 10}, "volume"),
         ({"overrides": {"volume_gib": 30}}, {"overrides": {}}, "volume"),
         ({"overrides": {"cpu_limit_milli": 800}}, {"plan": "team", "volume_gib": 20}, "resources"),
@@ -89,6 +90,29 @@ def test_a_step_of_the_lifecycle_is_let_through(before: dict[str, Any], after: d
 )
 def test_a_step_that_no_box_may_take_is_named(before: dict[str, Any], after: dict[str, Any], rule: str) -> None:
     assert step(before, after) == rule
+
+
+@pytest.mark.parametrize(
+    ("verb", "actor", "may"),
+    [
+        ("upgrade", "rollout:admin", True),
+        ("reactivate", "admin", True),
+        ("adopt", "ops:x@y", True),
+        ("suspend", "ops:x@y", True),
+        ("suspend", "stripe", False),
+        ("resize", "admin", False),
+        ("update_connections", "admin", False),
+    ],
+)
+def test_only_a_rollout_a_return_and_ops_change_the_release(verb: str, actor: str, may: bool) -> None:
+    fields = {"rev": 2, "release": "2026.12.1"}
+    job = Intent("1" * 26, BOX, CUSTOMER, "local", verb, 2, fields, actor, None, "0" * 40)
+    content = manifests.create(BOX, CUSTOMER, spec())
+    if may:
+        assert manifests.read(commits.apply(job, content)).spec.release == "2026.12.1"
+    else:
+        with pytest.raises(GuardBreached):
+            commits.apply(job, content)
 
 
 def test_an_approval_lifts_the_rule_that_it_names_and_no_other() -> None:
