@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from controller.core.errors import foreign
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -22,6 +24,17 @@ class Observed:
     operating: bool
     resources: int
     message: str | None
+    trouble: str | None = None
+    """What its conditions say is wrong: it does not render, or does not sync."""
+
+    def is_well(self) -> bool:
+        """Whether what was compared last is applied, in sync, healthy, and nothing under way."""
+        return self.settled(self.rev)
+
+    def illness(self) -> str:
+        """Why it is not well, in a line: the conditions' words first, then the operation's."""
+        told = f"sync {self.sync}, health {self.health}, phase {self.phase or 'none'}"
+        return foreign(": ".join(filter(None, [told, self.trouble or self.message])))
 
     def settled(self, rev: int) -> bool:
         """Whether the cluster runs ``rev`` or newer: applied, in sync, healthy, and nothing under way."""
@@ -51,7 +64,14 @@ def read(application: dict[str, Any]) -> Observed:
         operating="operation" in application,
         resources=len(status.get("resources") or []),
         message=operation.get("message"),
+        trouble=_conditions(status),
     )
+
+
+def _conditions(status: dict[str, Any]) -> str | None:
+    listed = status.get("conditions")
+    told = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return "; ".join(f"{one.get('type')} {one.get('message')}" for one in told) or None
 
 
 def _values(holder: dict[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,7 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
     """
     async with database.transaction() as session:
         unseen = await jobs.open_of(session, seen.box_id, JobState.QUEUED, JobState.COMMITTED)
+        await boxes.examined(session, seen.box_id, None if seen.is_well() else seen.illness())
     reached = [job for job in unseen if seen.settled(job.rev)]
     committed = [job for job in reached if job.state == JobState.COMMITTED]
     if not committed:
