@@ -88,18 +88,20 @@ def notices() -> None:
 
 @app.command()
 def sweeper() -> None:
-    """Send again whatever was left behind, and have the writer look what ops pushed."""
+    """Send again whatever was left behind, have the writer look what ops pushed, and take rollouts on."""
     from controller.core.settings import load
     from controller.domain.lifecycle import LifecycleSettings
-    from controller.workers import adopting, context
+    from controller.workers import adopting, context, rollouts
     from controller.workers import sweeper as sweeping
 
     async def work(stop: asyncio.Event) -> None:
         parts = context.build()
         keep, often, look = load(LifecycleSettings), load(sweeping.SweeperSettings), load(adopting.AdoptionSettings)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
-            both.create_task(adopting.ring(parts.bell, look, stop))
+        pace = load(rollouts.RolloutSettings)
+        async with asyncio.TaskGroup() as all_of_it:
+            all_of_it.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
+            all_of_it.create_task(adopting.ring(parts.bell, look, stop))
+            all_of_it.create_task(rollouts.run(parts.database, parts.bell, pace, stop))
 
     _until_stopped("sweeper", work)
 

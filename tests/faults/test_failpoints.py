@@ -23,6 +23,7 @@ POINTS = {
 }  # fmt: skip
 """The points on an order's way and the process that reaches each."""
 ELSEWHERE = dict.fromkeys(("adopt.before_push", "adopt.repaired"), "tests/workers/test_adopting_files.py")
+ELSEWHERE["rollout.stepped"] = "tests/workers/test_rollouts.py"
 """Points that nothing here passes, and the test that hits them."""
 
 
