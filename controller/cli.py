@@ -16,12 +16,13 @@ from typing import Annotated, Any
 
 import typer
 
-from controller import gitops_cli, gitops_live_cli
+from controller import gitops_cli, gitops_live_cli, rollouts_cli
 from controller.core.errors import CloudError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 admin_app = typer.Typer(no_args_is_help=True, help="What ops do by hand, through the API.")
 app.add_typer(admin_app, name="admin")
+admin_app.add_typer(rollouts_cli.app, name="rollout")
 gitops_live_cli.add_to(gitops_cli.app)
 app.add_typer(gitops_cli.app, name="gitops")
 

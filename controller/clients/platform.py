@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from controller.core.errors import Permanent, Refused, Temporary, foreign
+from controller.core.errors import NotFound, Permanent, Refused, Temporary, foreign
 from controller.core.settings import Group
 
 
@@ -46,6 +46,27 @@ def approve(job_id: str) -> None:
     Raises Refused with the API's code, Temporary if it does not answer, Permanent if we do not know where it is.
     """
     _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/approve")
+
+
+def start_rollout(order: dict[str, Any]) -> dict[str, Any]:
+    """``POST /admin/rollouts``: the rollout that was begun. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", "/admin/rollouts", json=order)
+    return made
+
+
+def list_rollouts() -> dict[str, Any]:
+    """``GET /admin/rollouts``: the newest rollouts and the release of the fleet. Raises as ``approve`` does."""
+    found: dict[str, Any] = _ask("GET", "/admin/rollouts")
+    return found
+
+
+def change_rollout(verb: str) -> dict[str, Any]:
+    """``POST /admin/rollouts/{id}/{verb}`` for the newest one. Raises NotFound without any, else as ``approve``."""
+    known = list_rollouts()["rollouts"]
+    if not known:
+        raise NotFound("rollout_unknown", hint="there never was one")
+    changed: dict[str, Any] = _ask("POST", f"/admin/rollouts/{known[0]['id']}/{verb}")
+    return changed
 
 
 def _ask(method: str, path: str, **more: Any) -> Any:

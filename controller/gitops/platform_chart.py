@@ -76,7 +76,10 @@ class Settings(_Values):
     """Public model name → the upstream's."""
 
     box_release: Release | None = None
-    """The release of new boxes."""
+    """The release of new boxes until a rollout was completed."""
+
+    charts_url: Url | None = None
+    """The Helm repository with the boxes' chart, as the cells have it; None: nobody can start a rollout."""
 
     mail_from: Line | None = None
     retention: Duration | None = None
