@@ -82,6 +82,7 @@ def platform(state: State, at: Addresses, data: Path, repo: Path) -> list[Servic
         "WEB_URL": state.url("api"),
         "ADMIN_TOKEN": state.admin_token,
         "NICHES_DIR": str(repo / "charts/box/files/niches"),
+        "CHARTS_URL": f"{state.url('cluster')}/_charts",
     }
     secrets = {"SECRETS_PORT": str(state.ports["secrets"]), "SECRETS_TOKEN": state.secrets_token, "CELL": CELL}
     sealing = {"POSTGRES_DSN": at.dsn, "SEALING_KEY": state.sealing_key}
@@ -137,6 +138,7 @@ def _cluster(state: State, at: Addresses, data: Path, repo: Path) -> list[str]:
         "data": str(at.open_place / "cluster"),
         "git": str(at.git),
         "chart": str(repo / "charts/box"),
+        "charts": str(data / "charts"),
         "cell": CELL,
         "cell-values": str(file),
         "secrets-url": state.url("secrets"),

@@ -13,7 +13,7 @@ from controller.sandbox.cluster import differences, health, resources
 from controller.sandbox.cluster.argo_sets import ARGO
 from controller.sandbox.cluster.differences import SYNCED, Differences
 from controller.sandbox.cluster.events import Recorder
-from controller.sandbox.cluster.render import Chart, RenderError
+from controller.sandbox.cluster.render import Chart, Charts, RenderError
 from controller.sandbox.cluster.resources import APPLICATION, NAMESPACE, Object
 from controller.sandbox.cluster.store import Store, Watcher
 
@@ -44,7 +44,11 @@ class Sync:
     """Brings the live objects of every Application to what its chart renders."""
 
     def __init__(
-        self, store: Store, chart: Chart, wave_seconds: float = 0.0, first_retry_seconds: float = FIRST_RETRY_SECONDS
+        self,
+        store: Store,
+        chart: Chart | Charts,
+        wave_seconds: float = 0.0,
+        first_retry_seconds: float = FIRST_RETRY_SECONDS,
     ) -> None:
         self._store = store
         self._chart = chart
