@@ -68,10 +68,11 @@ class Charts:
 
     def render(self, name: str, source: object) -> list[Object]:
         """As ``Chart.render`` does, of the release that the source names."""
-        asked = source.get("targetRevision") if isinstance(source, dict) else None
+        asked = str(source.get("targetRevision")) if isinstance(source, dict) else ""
         if asked not in self._loaded:
             self._look()
-        return self._loaded.get(str(asked), next(iter(self._loaded.values()))).render(name, source)
+        # any other says that it is not the one that is asked for
+        return self._loaded.get(asked, next(iter(self._loaded.values()))).render(name, source)
 
     def releases(self) -> list[str]:
         """The versions that are there now."""
