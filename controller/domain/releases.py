@@ -107,6 +107,9 @@ class Move(Base):
     """The job by which an abort brings the former one back."""
 
     state: Mapped[str] = mapped_column(default=MoveState.UNDER_WAY.value)
+    healthy_at: Mapped[datetime | None]
+    """When it was first seen to be healthy: what makes it ill later has its time from then on."""
+
     falls: Mapped[int] = mapped_column(default=0)
     """How often it was healthy and fell ill with nothing else to explain it: a crash loop looks well in between."""
 

@@ -77,7 +77,7 @@ def judge(look: Look, rollout: Rollout) -> tuple[MoveState, str | None]:
         return MoveState.HEALTHY, None
     if job.committed_at is None:
         return MoveState.UNDER_WAY, None  # Git is away or slow, which says nothing of the release
-    since = max(filter(None, [job.committed_at, rollout.resumed_at, box.ill_since if move.falls else None]))
+    since = max(filter(None, [job.committed_at, rollout.resumed_at, box.ill_since if move.healthy_at else None]))
     if clock.now() - since <= rollout.patience:
         return MoveState.UNDER_WAY, None
     return MoveState.FAILED, f"not healthy within {rollout.patience}: {box.illness or _missing(box, job)}"
@@ -159,6 +159,8 @@ async def _note_all(session: AsyncSession, rollout: Rollout) -> None:
             move.falls += 1
         state, move.error = judge(look, rollout)
         move.state = state.value
+        if state == MoveState.HEALTHY:
+            move.healthy_at = move.healthy_at or clock.now()
     await session.flush()
 
 

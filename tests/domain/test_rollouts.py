@@ -170,6 +170,23 @@ async def test_a_crash_loop_is_seen_although_it_is_well_in_between(session: Asyn
     assert "fell ill 3 times" in (rollout.reason or "")
 
 
+async def test_a_customers_own_change_long_after_is_no_failure(session: AsyncSession) -> None:
+    box = await fleets.box(session)
+    with clock.frozen(NOON):
+        rollout = await fleets.begun(session, Pace(soak=timedelta(hours=1)))
+        await fleets.settle(session, box)
+        await rolling.step(session)
+    with clock.frozen(NOON + timedelta(minutes=50)):
+        await lifecycle.resize(session, box, "team", Why("stripe"))
+        await fleets.committed(session, box)
+        await fleets.ill(session, box, "sync OutOfSync")
+        await rolling.step(session)
+    assert (rollout.state, await rollouts.counts(session, rollout)) == ("running", [RingCount(2, under_way=1)])
+    with clock.frozen(NOON + timedelta(minutes=66)):
+        await rolling.step(session)
+    assert rollout.state == "stopped"
+
+
 @pytest.mark.parametrize(("percent", "state"), [(0, "stopped"), (49, "stopped"), (50, "completed")])
 async def test_so_many_of_a_ring_may_fail(session: AsyncSession, percent: int, state: str) -> None:
     fleet = [await fleets.box(session) for _ in range(2)]

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(), nullable=True),
         sa.Column("undo_job_id", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
+        sa.Column("healthy_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("falls", sa.Integer(), nullable=False),
         sa.Column("error", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(["rollout_id"], ["rollouts.id"], name=op.f("fk_rollout_moves_rollout_id_rollouts")),
