@@ -164,6 +164,26 @@ def test_the_platform_must_not_touch_overrides(checkout: Checkout) -> None:
     assert checkout.rules() == ["owner"]
 
 
+@pytest.mark.parametrize(
+    ("trailers", "rules"),
+    [
+        ("Action: upgrade\nActor: rollout:admin", []), ("Action: reactivate\nActor: admin", []),
+        ("Action: suspend\nActor: ops:a@b.example", []), ("Action: suspend\nActor: stripe", ["release"]),
+        ("Action: a\tb\nActor: \t", ["release"]), ("Box: x", ["release"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_platform_changes_a_release_only_by_a_job_that_may(
+    checkout: Checkout, trailers: str, rules: list[str]
+) -> None:
+    for old, new in (("2026.11.1", "2026.12.1"), ("2026.12.1", "2026.11.1")):
+        checkout.edit(f'release: "{old}"', f'release: "{new}"')
+        checkout.commit(f"box: a release\n\n{JOB}\n{trailers}")
+    checkout.edit("overrides: {}", "overrides: {memory_limit_mib: 4096}")
+    checkout.commit()
+    assert checkout.rules() == rules
+
+
 def test_a_pull_request_cannot_pass_for_the_platform(checkout: Checkout) -> None:
     checkout.edit("rev: 7", "rev: 8")
     checkout.commit(f"ops: mine\n\n{JOB}")
