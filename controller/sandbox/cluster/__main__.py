@@ -126,7 +126,9 @@ async def _until_stopped(loops: Sequence[Loop], server: uvicorn.Server) -> None:
 
 def _write_kubeconfig(path: Path, port: int) -> None:
     cluster = {"name": "sandbox", "cluster": {"server": f"http://127.0.0.1:{port}"}}
-    path.write_text(json.dumps(_KUBECONFIG | {"clusters": [cluster]}))
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(_KUBECONFIG | {"clusters": [cluster]}))
+    partial.rename(path)  # whoever waits for the file reads it at once
 
 
 if __name__ == "__main__":
