@@ -7,13 +7,16 @@ import pytest
 from tests.charts.deployments import Object, of, rendered
 
 NEEDS = {
-    "writer": {("argoproj.io", "applicationsets", "patch")},
+    "writer": {
+        ("argoproj.io", "applicationsets", "patch"), ("argoproj.io", "applications", "list"),
+        ("argoproj.io", "applications", "patch"),
+    },
     "watcher": {
         ("argoproj.io", "applications", "list"), ("argoproj.io", "applications", "watch"), ("", "pods", "list"),
         ("", "namespaces", "list"), ("metrics.k8s.io", "pods", "list"),
     },
 }  # fmt: skip
-"""By process: the writer refreshes sets; the watcher follows Applications and looks for what a stop must not leave."""
+"""The writer refreshes sets and begins given-up syncs anew; the watcher also looks for what a stop must not leave."""
 
 
 def rules(binding: Object) -> set[tuple[str, str, str]]:
