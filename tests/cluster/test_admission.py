@@ -91,7 +91,7 @@ def test_a_boxs_namespace_stays_one(world: World, box: str, labels: Object, says
 
 def test_a_namespace_with_a_boxs_name_needs_a_boxs_labels(world: World) -> None:
     asked = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "box-mine"}}
-    assert "is called box-<id>" in refused(lambda: world.kube.create(asked, dry=True))
+    assert "keeps the label openclaw.cloud/box" in refused(lambda: world.kube.create(asked, dry=True))
 
 
 def external_secret(world: World, box: str) -> Object:

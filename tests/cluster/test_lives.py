@@ -43,7 +43,8 @@ def container(world: World, box_id: str) -> Object:
     return dict(found)
 
 
-def test_a_bought_box_has_its_fence_its_volume_its_token_and_one_ready_pod(world: World, box: str) -> None:
+def test_a_bought_box_has_its_fence_its_volume_its_token_and_one_ready_pod(world: World) -> None:
+    box = world.live()
     space = namespace(box)
     [pod] = world.kube.list("Pod", space)
     fence = world.inside("NetworkPolicy", box, "default-deny")
