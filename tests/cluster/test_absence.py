@@ -27,21 +27,24 @@ def test_a_file_that_is_gone_leaves_the_box_as_it_was(world: World, box: str) ->
     remotes.commit(world.remote, {world.path(box): content}, "found again")
 
 
-def test_a_set_that_is_deleted_leaves_applications_and_boxes(world: World, box: str) -> None:
+def test_a_set_that_is_deleted_leaves_applications_and_boxes(world: World) -> None:
+    box = world.live()
     name = manifests.application_set(box)
-    before = world.inside("Deployment", box, "agent")["metadata"]["uid"]
     world.kube.delete("ApplicationSet", name, ARGO)
     until(lambda: world.kube.find("ApplicationSet", name, ARGO) is None, "the set goes")
     until(lambda: "ownerReferences" not in world.application(box)["metadata"], "the Application stands alone")
+    assert world.pods(box) == 1
     world.kube.apply(*[one for one in world.objects if one["metadata"]["name"] == name])
-    until(lambda: "ownerReferences" in world.application(box)["metadata"], "the new set takes it over")
-    assert world.inside("Deployment", box, "agent")["metadata"]["uid"] == before
+    world.run(box, suspend)
+    assert world.pods(box) == 0
 
 
 def test_an_application_that_is_deleted_leaves_the_box_and_comes_back(world: World, box: str) -> None:
     before = world.inside("Deployment", box, "agent")["metadata"]["uid"]
     uid = world.application(box)["metadata"]["uid"]
     world.kube.delete("Application", box, ARGO)
+    # asked for: a set that was made anew does not watch the Applications that it found
+    world.refreshed(manifests.application_set(box))
     until(lambda: _other(world, box, uid), "its set makes it again")
     until(lambda: world.application(box).get("status", {}).get("sync", {}).get("status") == "Synced", "it is in sync")
     assert world.inside("Deployment", box, "agent")["metadata"]["uid"] == before

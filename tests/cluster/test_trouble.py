@@ -45,7 +45,7 @@ def test_a_sync_that_was_given_up_goes_on_when_its_objects_are_admitted(world: W
     world.kube.apply(policy, binding)
     world.write()
     until(lambda: phase(world, box) == "Failed", "Argo CD gives up", LONG)
-    assert "not today" in world.application(box)["status"]["operationState"]["message"]
+    assert "not today" in str(world.application(box)["status"]["operationState"])
     for one in (binding, policy):
         world.kube.delete(one["kind"], NAME)
     world.settled(box, seconds=LONG)
