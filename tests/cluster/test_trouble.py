@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from controller.clients.kubernetes import namespace
 from tests.cluster.kube import Object
 from tests.cluster.world import World
 from tests.faults.loops import until
@@ -15,6 +14,12 @@ def phase(world: World, box: str) -> str:
     """How the box's last operation ended; empty as long as none has."""
     found = world.kube.find("Application", box, "argocd") or {}
     return "" if "operation" in found else str(found.get("status", {}).get("operationState", {}).get("phase", ""))
+
+
+def health(world: World, box: str) -> str:
+    """What Argo CD thinks of the box; empty as long as it does not know it."""
+    found = world.kube.find("Application", box, "argocd") or {}
+    return str(found.get("status", {}).get("health", {}).get("status", ""))
 
 
 def refusing(box: str) -> tuple[Object, Object]:
@@ -55,7 +60,7 @@ def test_a_box_that_was_bought_while_no_token_could_be_fetched_comes_up_once_it_
     world.vault_away.set()
     [box] = world.buy()
     world.write()
-    until(lambda: phase(world, box) == "Failed", "Argo CD gives up", LONG)
-    assert world.kube.find("Deployment", "agent", namespace(box)) is None
+    until(lambda: health(world, box) == "Degraded", "it is seen", LONG)
+    assert world.behind((box,))
     world.vault_away.clear()
     world.settled(box, seconds=LONG)
