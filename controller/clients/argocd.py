@@ -6,9 +6,14 @@ Health alone is never believed: between commit and sync it is the old pod's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from controller.core.errors import foreign
+
+GIVEN_UP = frozenset({"Failed", "Error"})
+PAUSE = timedelta(seconds=30)
+"""How long a sync that was given up rests. 30 s: twice what its four attempts take."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,34 @@ def read(application: dict[str, Any]) -> Observed:
     )
 
 
+def given_up(application: dict[str, Any], now: datetime) -> dict[str, Any] | None:
+    """The operation that Argo CD has given up, for it to begin again; None unless it rests since ``PAUSE``.
+
+    Whatever has failed four times is never tried again before its source changes, however long the trouble is over. An
+    operation of any other source than today's is none of these: it is for the automation to judge the new one first.
+    """
+    status = _map(application, "status")
+    state = _map(status, "operationState")
+    operation = _map(state, "operation")
+    source = _map(operation, "sync").get("source")
+    ended = _time(state.get("finishedAt"))
+    resting = ended is None or now - ended < PAUSE
+    if "operation" in application or state.get("phase") not in GIVEN_UP or resting:
+        return None
+    return operation if source and source == _map(application, "spec").get("source") else None
+
+
 def _conditions(status: dict[str, Any]) -> str | None:
     listed = status.get("conditions")
     told = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return "; ".join(f"{one.get('type')} {one.get('message')}" for one in told) or None
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
 
 
 def _values(holder: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,38 @@ class Cluster:
             )
         )
 
+    def application(self, name: str) -> dict[str, Any] | None:
+        """One Application; None if there is none."""
+        field = f"metadata.name={name}"
+        listed = _asked(
+            lambda: self._custom.list_namespaced_custom_object(
+                ARGO_GROUP,
+                ARGO_VERSION,
+                ARGO_NAMESPACE,
+                "applications",
+                field_selector=field,
+                _request_timeout=_TIMEOUT,
+            )
+        )
+        return next(iter(listed["items"]), None)
+
+    def operate(self, application: dict[str, Any], operation: dict[str, Any]) -> None:
+        """Have Argo CD carry out the operation. Raises Permanent if the Application has changed since it was read."""
+        meta = application["metadata"]
+        body = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "operation": operation}
+        _asked(
+            lambda: self._custom.patch_namespaced_custom_object(
+                ARGO_GROUP,
+                ARGO_VERSION,
+                ARGO_NAMESPACE,
+                "applications",
+                meta["name"],
+                body,
+                _request_timeout=_TIMEOUT,
+                _content_type="application/merge-patch+json",
+            )
+        )
+
     def applications(self) -> tuple[list[dict[str, Any]], str]:
         """Every Application and the resourceVersion to watch from."""
         listed = _asked(
@@ -178,7 +210,7 @@ def _asked(call: Any) -> Any:
         return call()
     except client.ApiException as exc:
         reason = foreign(f"{exc.status} {exc.reason}")
-        if exc.status in {401, 403, 404, 422}:
+        if exc.status in {401, 403, 404, 409, 422}:
             raise Permanent("cluster_refused", reason=reason) from exc
         raise ClusterAway("cluster_away", retry_after=timedelta(seconds=2), reason=reason) from exc
     except urllib3.exceptions.HTTPError as exc:

@@ -80,7 +80,7 @@ def writer_broker() -> None:
             await parts.bell.ring(bells.COMMITS, after=wait)
 
     async def refresh(*box_ids: str) -> None:
-        await provisioning.refresh(cluster, set(box_ids))
+        await provisioning.ask_again(cluster, set(box_ids))
 
     look = adopting.Paced(parts.database, repository, parts.mint)
 

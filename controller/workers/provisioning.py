@@ -14,10 +14,10 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.clients import kubernetes
+from controller.clients import argocd, kubernetes
 from controller.clients.argocd import Observed
 from controller.clients.kubernetes import Cluster
-from controller.core import failpoints, metrics
+from controller.core import clock, failpoints, metrics
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary, foreign
@@ -83,6 +83,18 @@ async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
             await asyncio.to_thread(cluster.refresh, name)
         except CloudError as error:
             log.warning("gitops.refresh_failed", application_set=name, error=str(error))
+            if isinstance(error, Temporary):
+                return
+
+
+async def ask_again(cluster: Cluster, box_ids: set[str]) -> None:
+    """Make Argo CD look again at boxes that lag behind Git, and begin those syncs anew that it has given up."""
+    await refresh(cluster, box_ids)
+    for box_id in sorted(box_ids):
+        try:
+            await asyncio.to_thread(_begin_anew, cluster, box_id)
+        except CloudError as error:
+            log.warning("gitops.sync_not_begun", box_id=box_id, error=str(error))
             if isinstance(error, Temporary):
                 return
 
@@ -269,6 +281,14 @@ async def _judge(session: AsyncSession, batch: list[Job], outcome: Outcome) -> t
     if outcome.trouble.code == git_remote.EVERYTHING_REFUSED:
         git_remote.refuses_everybody(remote, answers.gist(reason), {})
     return git_remote.lost(remote, outcome.trouble)
+
+
+def _begin_anew(cluster: Cluster, box_id: str) -> None:
+    application = cluster.application(box_id)
+    operation = argocd.given_up(application, clock.now()) if application else None
+    if application and operation:
+        cluster.operate(application, operation)
+        log.info("gitops.sync_begun_anew", box_id=box_id)
 
 
 def _gone(cluster: Cluster, job: Job) -> bool:

@@ -37,11 +37,17 @@ def refusals(
 def _matches(spec: Object, operation: str, group: str, plural: str, given: Object) -> bool:
     constraints, space = spec["matchConstraints"], given["namespaceObject"]
     ruled = any(
-        operation in rule["operations"] and group in rule["apiGroups"] and {plural, "*"} & set(rule["resources"])
+        operation in rule["operations"]
+        and group in rule["apiGroups"]
+        and {plural, "*"} & set(rule["resources"])
+        and (space is not None or rule.get("scope") != "Namespaced")
         for rule in constraints["resourceRules"]
     )
-    selected = "namespaceSelector" not in constraints or (
-        space is not None and "openclaw.cloud/box" in space["metadata"].get("labels", {})
+    # As in the API server, where a selector lets everything through that lies in no namespace.
+    selected = (
+        "namespaceSelector" not in constraints
+        or space is None
+        or "openclaw.cloud/box" in space["metadata"].get("labels", {})
     )
     # As in the API server, which gives match conditions no namespace.
     alone = {**given, "namespaceObject": None, "variables": {}}

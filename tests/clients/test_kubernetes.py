@@ -114,3 +114,25 @@ def test_a_kubeconfig_that_cannot_be_used_needs_a_human(tmp_path: Path, content:
 def test_a_kubeconfig_that_is_not_there_needs_a_human(tmp_path: Path) -> None:
     with pytest.raises(Permanent):
         Cluster(ClusterSettings(kubeconfig=tmp_path / "none"))
+
+
+def test_one_application_is_found_by_its_name(server: Served, cluster: Cluster) -> None:
+    add(server, "one")
+    add(server, "two")
+    found = cluster.application("two")
+    assert found is not None
+    assert (found["metadata"]["name"], cluster.application("three")) == ("two", None)
+
+
+def test_an_operation_is_asked_for_unless_the_application_has_changed_meanwhile(
+    server: Served, cluster: Cluster
+) -> None:
+    add(server, "one")
+    read = cluster.application("one")
+    assert read is not None
+    cluster.operate(read, {"sync": {"prune": True}})
+    with pytest.raises(Permanent):
+        cluster.operate(read, {"sync": {"prune": False}})
+    found = cluster.application("one")
+    assert found is not None
+    assert found["operation"] == {"sync": {"prune": True}}

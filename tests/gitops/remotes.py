@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 _ENV = {
@@ -22,13 +23,16 @@ def create(path: Path) -> Path:
     return path
 
 
-def commit(remote: Path, files: dict[str, bytes], message: str) -> str:
-    """Commit ``files`` to the remote's ``main`` as ops would; the sha."""
+def commit(remote: Path, files: Mapping[str, bytes | None], message: str) -> str:
+    """Commit ``files`` to the remote's ``main`` as ops would, None for one that goes; the sha."""
     head = f"commit refs/heads/main\ncommitter ops <ops@example.com> 1790000000 +0000\ndata {len(message)}\n{message}\n"
     stream = head.encode()
     if git(remote, "branch", "--list", "main"):
         stream += b"from refs/heads/main^0\n"
     for path, content in files.items():
+        if content is None:
+            stream += f"D {path}\n".encode()
+            continue
         stream += f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
     subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input=stream, check=True, env=_ENV, timeout=30)
     return git(remote, "rev-parse", "main")

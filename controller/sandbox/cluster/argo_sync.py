@@ -97,6 +97,8 @@ class Sync:
             self._abandon(name, str(error))
             return
         found = differences.compare(self._store, name, wanted)
+        if "operation" in application and _ended(application):  # asked for: it is not what was given up
+            self._attempts.pop(name, None)
         attempt, automated = self._attempt(name, source, found), _automated(application)
         emptied = not wanted and bool(found.prunes) and not automated.get("allowEmpty")
         attempt.error = EMPTY if emptied else attempt.error
@@ -146,7 +148,8 @@ class Sync:
 
     async def _operate(self, name: str, attempt: _Attempt, found: Differences) -> None:
         source = attempt.source
-        operation = {"initiatedBy": {"automated": True}, "retry": {"limit": RETRIES}, "sync": {"prune": True}}
+        sync = {"prune": True, "revision": source["targetRevision"], "source": source}
+        operation = {"initiatedBy": {"automated": True}, "retry": {"limit": RETRIES}, "sync": sync}
         self._mark(name, operation)
         if not attempt.failures:
             self._tell(name, "OperationStarted", f"Initiated automated sync to '{source['targetRevision']}'")
@@ -250,6 +253,10 @@ def _automated(application: Object) -> Object:
     policy = application["spec"].get("syncPolicy") or {}
     automated: Object = policy.get("automated") or {}
     return {} if automated.get("enabled") is False else automated
+
+
+def _ended(application: Object) -> bool:
+    return "finishedAt" in application.get("status", {}).get("operationState", {})
 
 
 def _failure(results: list[Object]) -> str:

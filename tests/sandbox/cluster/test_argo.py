@@ -12,6 +12,7 @@ import pytest
 from controller.core import ids
 from controller.gitops import manifests
 from controller.sandbox.cluster import cell_chart, differences
+from controller.sandbox.cluster.admission import APPROVED
 from controller.sandbox.cluster.argo_sets import ARGO, Sets
 from controller.sandbox.cluster.argo_sync import EMPTY, Sync
 from controller.sandbox.cluster.checkout import Checkout
@@ -135,6 +136,22 @@ async def test_a_new_rev_starts_anew_after_the_retries_are_used_up(argo: Argo) -
     await argo.synced(box_id, 3)
     assert argo.operation(box_id)["phase"] == "Succeeded"
     assert argo.application(box_id)["status"]["conditions"] == []
+
+
+async def test_what_was_given_up_is_carried_out_when_it_is_asked_for_again(argo: Argo) -> None:
+    argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
+    await argo.synced(box_id)
+    argo.commit(box_id, box(box_id, state="destroyed", rev=2))
+    await until(lambda: argo.operation(box_id).get("phase") == "Failed" and "operation" not in argo.application(box_id))
+    space = argo.store.get(NAMESPACE, None, f"box-{box_id}")
+    assert space is not None
+    space["metadata"]["annotations"][APPROVED] = "true"
+    argo.store.update(space)
+    ended = argo.application(box_id)["status"]["operationState"]["operation"]
+    assert ended["sync"]["source"] == argo.application(box_id)["spec"]["source"]
+    argo.store.update({**argo.application(box_id), "operation": ended})
+    await argo.synced(box_id, 2)
+    assert argo.operation(box_id)["phase"] == "Succeeded"
 
 
 async def test_a_settled_box_causes_no_more_writes(argo: Argo) -> None:
