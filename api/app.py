@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy import text
 
 from api import errors
-from api.admin import connections
+from api.admin import connections, stoppages
 from api.admin import routes as admin
 from api.agent import routes as agent
 from api.deps import Parts
@@ -28,7 +28,7 @@ def create(parts: Parts) -> FastAPI:
     app.state.parts = parts
     errors.install(app)
     _measure(app)
-    for router in (stripe.router, drafts.router, agent.router, admin.router, connections.router):
+    for router in (stripe.router, drafts.router, agent.router, stoppages.router, admin.router, connections.router):
         app.include_router(router)
 
     @app.get("/healthz")

@@ -11,7 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Observed:
-    """One look at an Application. ``rev`` is the rev of the values that were compared, 0 before the first compare."""
+    """One look at an Application. ``rev`` is the rev of the values that were compared, 0 before the first compare.
+
+    ``asked_rev`` and ``asked_state`` are what its ApplicationSet made it ask for last.
+    """
 
     box_id: str
     cell: str
@@ -22,6 +25,8 @@ class Observed:
     operating: bool
     resources: int
     message: str | None
+    asked_rev: int = 0
+    asked_state: str = ""
 
     def settled(self, rev: int) -> bool:
         """Whether the cluster runs ``rev`` or newer: applied, in sync, healthy, and nothing under way."""
@@ -39,19 +44,25 @@ def read(application: dict[str, Any]) -> Observed:
     status = _map(application, "status")
     operation = _map(status, "operationState")
     sync = _map(status, "sync")
-    rev = _map(_values(_map(sync, "comparedTo")), "spec").get("rev")
     wanted = _values(_map(application, "spec"))
     return Observed(
         box_id=application["metadata"]["name"],
         cell=str(_map(wanted, "cell").get("name", "")),
-        rev=rev if isinstance(rev, int) else 0,
+        rev=_rev(_values(_map(sync, "comparedTo"))),
         sync=sync.get("status") or "Unknown",
         health=_map(status, "health").get("status") or "Missing",
         phase=operation.get("phase") or "",
         operating="operation" in application,
         resources=len(status.get("resources") or []),
         message=operation.get("message"),
+        asked_rev=_rev(wanted),
+        asked_state=str(_map(wanted, "spec").get("state", "")),
     )
+
+
+def _rev(values: dict[str, Any]) -> int:
+    rev = _map(values, "spec").get("rev")
+    return rev if isinstance(rev, int) else 0
 
 
 def _values(holder: dict[str, Any]) -> dict[str, Any]:

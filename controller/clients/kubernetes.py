@@ -1,10 +1,11 @@
-"""The cluster of one cell through its API server: refresh ApplicationSets, watch Applications, look at pods.
+"""The cluster of one cell through its API server: refresh sets, watch and hold Applications, look at pods, stop them.
 
 The only module that imports the library. Everything here blocks: call it from a thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -33,8 +34,17 @@ NAMESPACE_PREFIX = "box-"
 MOST_MILLICORES = 10**6
 MOST_BYTES = 2**50
 REFRESH = "argocd.argoproj.io/application-set-refresh"
+SKIP = "argocd.argoproj.io/skip-reconcile"
+"""The annotation by which Argo CD leaves an Application alone; argocd/cell has its sets keep it, and the next one."""
+
+HELD = "openclaw.cloud/stoppage"
+"""The label that says for which stoppage we hold Argo CD off."""
+
+DEPLOYMENT = "agent"
+"""The only Deployment of a box."""
 WATCH_SECONDS = 240
 _TIMEOUT = (3, 15)
+_MERGE = "application/merge-patch+json"
 
 
 class ClusterSettings(Group):
@@ -46,6 +56,10 @@ class ClusterSettings(Group):
 
 class ClusterAway(Temporary):
     """Raised when the API server does not answer or asks for patience."""
+
+
+class NotThere(Permanent):
+    """Raised when the API server has no such object."""
 
 
 class Cluster:
@@ -63,23 +77,52 @@ class Cluster:
             raise Permanent("kubeconfig_unusable", reason=foreign(exc)) from exc
         api = client.ApiClient(configuration)
         self._core = client.CoreV1Api(api)
+        self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
     def refresh(self, application_set: str) -> None:
         """Make Argo CD read Git again for one ApplicationSet; a unique value, so that no request hides another."""
-        body = {"metadata": {"annotations": {REFRESH: ids.new()}}}
-        _asked(
-            lambda: self._custom.patch_namespaced_custom_object(
-                ARGO_GROUP,
-                ARGO_VERSION,
-                ARGO_NAMESPACE,
-                "applicationsets",
-                application_set,
-                body,
-                _request_timeout=_TIMEOUT,
-                _content_type="application/merge-patch+json",
+        self._merge("applicationsets", application_set, {"annotations": {REFRESH: ids.new()}})
+
+    def application(self, box_id: str) -> dict[str, Any] | None:
+        """The box's Application as it is now; None if there is none."""
+        try:
+            found: dict[str, Any] = _asked(
+                lambda: self._custom.get_namespaced_custom_object(
+                    ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", box_id, _request_timeout=_TIMEOUT
+                )
+            )
+        except NotThere:
+            return None
+        return found
+
+    def held(self) -> dict[str, str]:
+        """The boxes from which we hold Argo CD off, each with the stoppage for which."""
+        listed = _asked(
+            lambda: self._custom.list_namespaced_custom_object(
+                ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", label_selector=HELD, _request_timeout=_TIMEOUT
             )
         )
+        return {one["metadata"]["name"]: one["metadata"]["labels"][HELD] for one in listed["items"]}
+
+    def hold(self, box_id: str, stoppage_id: str) -> None:
+        """Argo CD leaves the box's Application alone until ``let_go``. Raises NotThere if it has none."""
+        self._merge("applications", box_id, {"annotations": {SKIP: "true"}, "labels": {HELD: stoppage_id}})
+
+    def let_go(self, box_id: str) -> None:
+        """Argo CD follows Git again for the box, if it has an Application."""
+        with contextlib.suppress(NotThere):
+            self._merge("applications", box_id, {"annotations": {SKIP: None}, "labels": {HELD: None}})
+
+    def scale_to_zero(self, space: str) -> None:
+        """The box in that namespace wants no pod, if it has a Deployment at all."""
+        scale = {"spec": {"replicas": 0}}
+        with contextlib.suppress(NotThere):
+            _asked(
+                lambda: self._apps.patch_namespaced_deployment_scale(
+                    DEPLOYMENT, space, scale, _request_timeout=_TIMEOUT, _content_type=_MERGE
+                )
+            )
 
     def applications(self) -> tuple[list[dict[str, Any]], str]:
         """Every Application and the resourceVersion to watch from."""
@@ -139,6 +182,20 @@ class Cluster:
         field = f"metadata.name={namespace}"
         return bool(_asked(lambda: self._core.list_namespace(field_selector=field, _request_timeout=_TIMEOUT)).items)
 
+    def _merge(self, plural: str, name: str, metadata: dict[str, Any]) -> None:
+        _asked(
+            lambda: self._custom.patch_namespaced_custom_object(
+                ARGO_GROUP,
+                ARGO_VERSION,
+                ARGO_NAMESPACE,
+                plural,
+                name,
+                {"metadata": metadata},
+                _request_timeout=_TIMEOUT,
+                _content_type=_MERGE,
+            )
+        )
+
 
 def namespace(box_id: str) -> str:
     """The namespace of a box."""
@@ -178,7 +235,9 @@ def _asked(call: Any) -> Any:
         return call()
     except client.ApiException as exc:
         reason = foreign(f"{exc.status} {exc.reason}")
-        if exc.status in {401, 403, 404, 422}:
+        if exc.status == 404:
+            raise NotThere("cluster_refused", reason=reason) from exc
+        if exc.status in {401, 403, 422}:
             raise Permanent("cluster_refused", reason=reason) from exc
         raise ClusterAway("cluster_away", retry_after=timedelta(seconds=2), reason=reason) from exc
     except urllib3.exceptions.HTTPError as exc:

@@ -48,6 +48,18 @@ def approve(job_id: str) -> None:
     _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/approve")
 
 
+def stop(box_id: str, reason: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/stop``: the stoppage. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/stop", json={"reason": reason})
+    return made
+
+
+def start(box_id: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/start``: the job that does it, if any. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/start")
+    return made
+
+
 def _ask(method: str, path: str, **more: Any) -> Any:
     url, token = _where()
     try:

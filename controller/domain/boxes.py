@@ -63,7 +63,7 @@ class Box(Base):
     agent_name: Mapped[str]
     telegram_users: Mapped[list[int]]
     suspended_for: Mapped[list[str]] = mapped_column(default=list)
-    """Why it is suspended (``payment``, ``admin``): each reason is lifted by whoever set it."""
+    """Why it is suspended (``payment``, ``admin``, ``stopped_by_admin``): each reason is lifted by whoever set it."""
 
     condemned_at: Mapped[datetime | None]
     live_profile: Mapped[int] = mapped_column(default=0)

@@ -26,6 +26,7 @@ from controller.domain import (
     plans,
     progress,
     states,
+    stoppages,
     subscriptions,
     tokens,
     vault,
@@ -236,6 +237,7 @@ async def _first_box(
 async def _bring_back(session: AsyncSession, mint: Mint, box: Box, why: Why) -> Job:
     states.check(State(box.state), State.ACTIVE, Deletion(box.deletion))
     box.condemned_at, box.suspended_for = None, []
+    await stoppages.lift(session, box.id, why.actor)
     versions = {**box.secret_versions, **await issue_tokens(session, mint, box.id)}
     box.secret_versions = versions
     return await _change(session, box, Verb.REACTIVATE, why, state=State.ACTIVE.value, secrets=versions)
@@ -247,6 +249,8 @@ async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reason
     box.suspended_for = sorted(reasons)
     state = State.SUSPENDED if reasons else State.ACTIVE
     changed: dict[str, Any] = {"state": state.value} if box.state != state else {}
+    if "state" in changed and not reasons:  # tokens may have been renewed while it was suspended
+        changed["secrets"] = dict(box.secret_versions)
     changed |= _resized(box, plan)
     if not changed:
         return None

@@ -75,6 +75,20 @@ async def test_what_is_no_parked_job_is_refused(admin: Run, job_id: str) -> None
     assert isinstance((await asyncio.to_thread(admin, "approve", job_id)).exception, Refused)
 
 
+async def test_a_box_is_stopped_and_started_by_its_id(database: Database, admin: Run) -> None:
+    async with database.transaction() as session:
+        box_id = (await job(session)).box_id
+    told = await asyncio.to_thread(admin, "stop", box_id, "--reason", "it mails strangers", "--json")
+    shown = json.loads(next(line for line in told.output.splitlines() if line.startswith('{"id"')))
+    assert (shown["box_id"], shown["reason"]) == (box_id, "it mails strangers")
+    assert f"started: {box_id} (job " in (await asyncio.to_thread(admin, "start", box_id)).output
+
+
+@pytest.mark.parametrize("said", [("stop", "0" * 26, "--reason", "x"), ("stop", "x", "--reason", "x"), ("start", "..")])
+async def test_what_is_no_box_is_refused(admin: Run, said: tuple[str, ...]) -> None:
+    assert isinstance((await asyncio.to_thread(admin, *said)).exception, Refused)
+
+
 def test_an_api_that_is_away_is_told() -> None:
     result = invoke(f"http://127.0.0.1:{free_port()}", "jobs")
     assert isinstance(result.exception, Temporary)

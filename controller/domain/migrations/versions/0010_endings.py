@@ -1,0 +1,39 @@
+"""boxes that an admin stopped at once"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    """Add the table."""
+    op.create_table(
+        "stoppages",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("box_id", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("halted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lifted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lifted_by", sa.String(), nullable=True),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["box_id"], ["boxes.id"], name=op.f("fk_stoppages_box_id_boxes")),
+        sa.ForeignKeyConstraint(["job_id"], ["operator_jobs.id"], name=op.f("fk_stoppages_job_id_operator_jobs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stoppages")),
+    )
+    op.create_index("ix_stoppages_box_id", "stoppages", ["box_id"])
+    op.create_index("uq_stoppages_open", "stoppages", ["box_id"], unique=True, postgresql_where="released_at IS NULL")
+
+
+def downgrade() -> None:
+    """Undo it."""
+    op.drop_index("uq_stoppages_open", table_name="stoppages")
+    op.drop_index("ix_stoppages_box_id", table_name="stoppages")
+    op.drop_table("stoppages")
