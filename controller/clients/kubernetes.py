@@ -84,6 +84,27 @@ class Cluster:
         """Make Argo CD read Git again for one ApplicationSet; a unique value, so that no request hides another."""
         self._merge("applicationsets", application_set, {"annotations": {REFRESH: ids.new()}})
 
+    def refresh_asked(self, application_set: str) -> bool:
+        """Whether the set still has to read Git because somebody asked for it."""
+        found = _asked(
+            lambda: self._custom.get_namespaced_custom_object(
+                ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applicationsets", application_set, _request_timeout=_TIMEOUT
+            )
+        )
+        return REFRESH in (found["metadata"].get("annotations") or {})
+
+    def delete_application(self, application: dict[str, Any]) -> None:
+        """The Application is gone, if it is still just as it was seen; what it made stays unless it has a finalizer."""
+        meta = application["metadata"]
+        seen = client.V1Preconditions(uid=meta["uid"], resource_version=meta["resourceVersion"])
+        with contextlib.suppress(NotThere):
+            _asked(
+                lambda: self._custom.delete_namespaced_custom_object(
+                    ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", meta["name"],
+                    body=client.V1DeleteOptions(preconditions=seen), _request_timeout=_TIMEOUT,
+                )
+            )  # fmt: skip
+
     def application(self, box_id: str) -> dict[str, Any] | None:
         """The box's Application as it is now; None if there is none."""
         try:

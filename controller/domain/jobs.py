@@ -34,7 +34,7 @@ STUCK_AFTER = timedelta(minutes=15)
 class Verb(StrEnum):
     """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention.
 
-    ``adopt`` confirms what ops changed, where no other verb says it.
+    ``adopt`` confirms what ops changed, where no other verb says it. ``retire`` takes the file of a destroyed one away.
     """
 
     PROVISION = "provision"
@@ -46,6 +46,7 @@ class Verb(StrEnum):
     APPROVE = "approve"
     ERASE = "erase"
     ADOPT = "adopt"
+    RETIRE = "retire"
 
 
 class JobState(StrEnum):
@@ -81,7 +82,7 @@ class Job(Base):
     verb: Mapped[str]
     rev: Mapped[int]
     fields: Mapped[dict[str, Any]]
-    """The spec fields that it sets, by dotted path; the whole spec for ``provision``."""
+    """The spec fields that it sets, by dotted path; the whole spec for ``provision``; ``retire``: see there."""
 
     actor: Mapped[str]
     """Who wanted it: ``stripe``, ``admin``, ``system:retention``, ``ops:<address>`` for the author of a commit."""

@@ -49,6 +49,9 @@ class LifecycleSettings(Group):
     retention: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
     """How long a cancelled box's data is kept. 7 days: a card that expired on holiday. 0 deletes at once."""
 
+    retire_after: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
+    """How long a destroyed box's empty file and Application stay. 7 days: to look what happened. 0 retires at once."""
+
 
 @dataclass(frozen=True)
 class Mint:

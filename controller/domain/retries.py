@@ -38,7 +38,7 @@ async def retry(session: AsyncSession, job_id: str) -> Job:
 
 async def _renew(session: AsyncSession, box: Box, job: Job) -> None:
     wanted = boxes.spec(box, await connections.in_manifest(session, box.id))
-    kept = {name: value for name, value in job.fields.items() if name != "rev" and wanted[name] == value}
+    kept = {name: value for name, value in job.fields.items() if name != "rev" and wanted.get(name) == value}
     # a verb that moves the box to another state is nothing without it
     if not kept or ("state" in job.fields and "state" not in kept):
         raise Conflict("job_overtaken", box=box.id, rev=job.rev)

@@ -16,6 +16,7 @@ from controller.domain import (
     notices,
     pod_metrics,
     progress,
+    retirements,
     stoppages,
     subscriptions,
     tokens,
@@ -26,5 +27,5 @@ from controller.domain import (
 METADATA = Base.metadata
 MODULES = (
     adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
-    progress, stoppages, subscriptions, tokens, usage, vault,
+    progress, retirements, stoppages, subscriptions, tokens, usage, vault,
 )  # fmt: skip

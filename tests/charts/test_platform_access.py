@@ -12,6 +12,7 @@ from tests.argocd.admission import refusing
 from tests.charts.deployments import Object, rendered
 
 WATCHER = {"userInfo": {"username": "system:serviceaccount:openclaw-cloud:watcher"}}
+WRITER = {"userInfo": {"username": "system:serviceaccount:openclaw-cloud:writer"}}
 OTHER = {"userInfo": {"username": "system:serviceaccount:argocd:argocd-application-controller"}}
 APPLICATION: Object = {
     "metadata": {"name": "01k", "labels": {"openclaw.cloud/state": "active"},
@@ -44,8 +45,33 @@ def test_the_watcher_alone_may_touch_what_runs() -> None:
     }  # fmt: skip
 
 
-def test_the_writer_asks_argo_cd_to_look_and_no_more() -> None:
-    assert rights("writer") == {("argoproj.io/applicationsets", "patch", "*")}
+def test_the_writer_asks_argo_cd_to_look_and_deletes_empty_applications() -> None:
+    assert rights("writer") == {
+        *(("argoproj.io/applicationsets", verb, "*") for verb in ("get", "patch")),
+        *(("argoproj.io/applications", verb, "*") for verb in ("get", "delete")),
+        ("/namespaces", "list", "*"),
+    }  # fmt: skip
+
+
+EMPTY: Object = {"metadata": {"labels": {"openclaw.cloud/state": "destroyed"}}, "status": {"resources": []}}
+
+
+@pytest.mark.parametrize(
+    ("old", "allowed"),
+    [
+        (EMPTY, True), ({**EMPTY, "status": {}}, True), ({"metadata": EMPTY["metadata"]}, False),
+        ({**EMPTY, "status": {"resources": [{"kind": "Namespace"}]}}, False),
+        ({**EMPTY, "metadata": {"labels": {"openclaw.cloud/state": "active"}}}, False),
+        ({**EMPTY, "metadata": {}}, False),
+        ({**EMPTY, "metadata": {**EMPTY["metadata"], "finalizers": ["resources-finalizer.argocd.argoproj.io"]}}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_writer_deletes_the_empty_application_of_a_destroyed_box_alone(old: Object, allowed: bool) -> None:
+    policies = [one for one in rendered() if one["kind"] == "ValidatingAdmissionPolicy"]
+    told = refusing(policies, "DELETE", "argoproj.io/applications", None, old, **WRITER)
+    assert told == ([] if allowed else ["platform-retires"])
+    assert refusing(policies, "DELETE", "argoproj.io/applications", None, old, **OTHER) == []
 
 
 def refused(resource: str, obj: Object, old: Object, **request: Any) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,26 @@ from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core import clock
 from controller.core.db import Database
 from controller.core.errors import CloudError
+from controller.core.queue import Doorbell
 from controller.domain import boxes
 from controller.domain.boxes import Box
 from controller.domain.git_remote import LONGEST_WAIT
 from controller.domain.jobs import Job
+from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
-from controller.workers import provisioning, stopping
+from controller.workers import provisioning, retiring, stopping, sweeper
 from tests.gitops import remotes
 from tests.proxy.conftest import bought
 from tests.proxy.waiting import until
 from tests.sandbox.cluster import running
 
 PATIENCE = 60.0
+NONE = timedelta(0)
 
 
 @dataclass
 class Town:
-    """Everything around one box; ``pass_by`` is one round of every process of ours."""
+    """Everything around one box; ``pass_by`` is one round of the writer and the watcher."""
 
     database: Database
     live: running.Cluster
@@ -41,13 +45,20 @@ class Town:
     repository: Repository
     box_id: str
     token: str
+    keep: LifecycleSettings = field(default_factory=lambda: LifecycleSettings(retention=NONE, retire_after=NONE))
 
     async def pass_by(self) -> None:
         """The writer writes, the watcher looks at what is there, and who is to stop is stopped."""
         with clock.frozen(clock.now() + LONGEST_WAIT):  # a remote that was away is asked again
-            await provisioning.write_commits(self.database, self.repository, self.cluster)
+            after = self.keep.retire_after
+            await provisioning.write_commits(self.database, self.repository, self.cluster, retire_after=after)
         await stopping.look(self.database, self.cluster)
+        await retiring.finish(self.database, self.cluster)
         await self.watch()
+
+    async def sweep(self, bell: Doorbell) -> None:
+        """The sweeper's round."""
+        await sweeper.sweep(self.database, bell, self.keep)
 
     async def watch(self) -> None:
         """What the watcher does with the box's Application as it is now."""

@@ -1,4 +1,4 @@
-"""boxes that an admin stopped at once"""
+"""boxes that an admin stopped at once, and those of which only rows are left"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Add them."""
     op.create_table(
         "stoppages",
         sa.Column("id", sa.String(), nullable=False),
@@ -30,10 +30,24 @@ def upgrade() -> None:
     )
     op.create_index("ix_stoppages_box_id", "stoppages", ["box_id"])
     op.create_index("uq_stoppages_open", "stoppages", ["box_id"], unique=True, postgresql_where="released_at IS NULL")
+    op.create_table(
+        "retirements",
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["operator_jobs.id"], name=op.f("fk_retirements_job_id_operator_jobs")),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_retirements")),
+    )
+    op.add_column("boxes", sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True))
+    unretired = "state = 'destroyed' AND retired_at IS NULL"
+    op.create_index("ix_boxes_unretired", "boxes", ["id"], postgresql_where=unretired)
 
 
 def downgrade() -> None:
     """Undo it."""
+    op.drop_index("ix_boxes_unretired", table_name="boxes")
+    op.drop_column("boxes", "retired_at")
+    op.drop_table("retirements")
     op.drop_index("uq_stoppages_open", table_name="stoppages")
     op.drop_index("ix_stoppages_box_id", table_name="stoppages")
     op.drop_table("stoppages")
