@@ -223,6 +223,35 @@ def approve(job_ids: Annotated[list[str], typer.Argument(help="Jobs in state nee
 
 
 @admin_app.command()
+def conditions(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False) -> None:
+    """List what should move and does not: what, which box, since when and why."""
+    from controller.clients import platform
+
+    found = platform.list_conditions()
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for one in found:
+        typer.echo("  ".join((one["kind"], one["box_id"], one["since"], one["reason"])))
+
+
+@admin_app.command()
+def box(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Print as JSON what is wanted of a box, what the cluster says of it, and what does not move."""
+    from controller.clients import platform
+
+    typer.echo(json.dumps(platform.show_box(box), indent=2))
+
+
+@admin_app.command()
+def retry(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Have Argo CD begin anew with a box that it gave up: a new rev that changes nothing."""
+    from controller.clients import platform
+
+    typer.echo(f"retried: {box} (job {platform.retry(box)['job_id']})")
+
+
+@admin_app.command()
 def stop(
     box: Annotated[str, typer.Argument(help="The box's id.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit; a line.")],

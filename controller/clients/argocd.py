@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+SKIP = "argocd.argoproj.io/skip-reconcile"
+"""The annotation by which Argo CD leaves an Application alone; argocd/cell has its sets keep it."""
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -27,6 +30,11 @@ class Observed:
     message: str | None
     asked_rev: int = 0
     asked_state: str = ""
+    operation: str = ""
+    """When its last sync began, which names it; empty before the first."""
+
+    held: bool = False
+    """Whether Argo CD is told to leave it alone: then its status stands still."""
 
     def settled(self, rev: int) -> bool:
         """Whether the cluster runs ``rev`` or newer: applied, in sync, healthy, and nothing under way."""
@@ -57,6 +65,8 @@ def read(application: dict[str, Any]) -> Observed:
         message=operation.get("message"),
         asked_rev=_rev(wanted),
         asked_state=str(_map(wanted, "spec").get("state", "")),
+        operation=str(operation.get("startedAt") or ""),
+        held=_map(application["metadata"], "annotations").get(SKIP) == "true",
     )
 
 

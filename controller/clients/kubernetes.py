@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import yaml
 from kubernetes import client, config, watch
 from kubernetes.utils.quantity import parse_quantity
 
+from controller.clients.argocd import SKIP
 from controller.core import ids
 from controller.core import log as logs
 from controller.core.errors import Permanent, Temporary, foreign
@@ -34,15 +37,16 @@ NAMESPACE_PREFIX = "box-"
 MOST_MILLICORES = 10**6
 MOST_BYTES = 2**50
 REFRESH = "argocd.argoproj.io/application-set-refresh"
-SKIP = "argocd.argoproj.io/skip-reconcile"
-"""The annotation by which Argo CD leaves an Application alone; argocd/cell has its sets keep it, and the next one."""
-
 HELD = "openclaw.cloud/stoppage"
-"""The label that says for which stoppage we hold Argo CD off."""
+"""The label that says for which stoppage we hold Argo CD off; argocd/cell has its sets keep it."""
 
 DEPLOYMENT = "agent"
 """The only Deployment of a box."""
 WATCH_SECONDS = 240
+SILENT_SECONDS = 150
+"""How long a watch may bring nothing: an API server sends a bookmark a minute, so by then nobody is there any more."""
+
+PAGE = 500
 _TIMEOUT = (3, 15)
 _MERGE = "application/merge-patch+json"
 
@@ -56,6 +60,23 @@ class ClusterSettings(Group):
 
 class ClusterAway(Temporary):
     """Raised when the API server does not answer or asks for patience."""
+
+
+class Outdated(Temporary):
+    """Raised when the API server no longer knows what came after the version that is asked about."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One event of a watch: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``BOOKMARK``, which has nothing but a version."""
+
+    type: str
+    object: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        """The version after which the next watch begins."""
+        return str(self.object["metadata"]["resourceVersion"])
 
 
 class NotThere(Permanent):
@@ -145,17 +166,25 @@ class Cluster:
                 )
             )
 
-    def applications(self) -> tuple[list[dict[str, Any]], str]:
-        """Every Application and the resourceVersion to watch from."""
-        listed = _asked(
-            lambda: self._custom.list_namespaced_custom_object(
-                ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", _request_timeout=_TIMEOUT
-            )
-        )
-        return listed["items"], listed["metadata"]["resourceVersion"]
+    def applications(self, page: int = PAGE) -> tuple[list[dict[str, Any]], str]:
+        """Every Application and the resourceVersion to watch from.
 
-    def changes(self, since: str, seconds: int = WATCH_SECONDS) -> Iterator[dict[str, Any]]:
-        """Applications as they change after ``since``, for ``seconds``; ends early when ``since`` is too old (410)."""
+        Raises ClusterAway also if the list changed so much while its pages were read that it has to begin anew.
+        """
+        found: list[dict[str, Any]] = []
+        more = ""
+        while True:
+            answer = _asked(partial(self._page, more, page))
+            found += answer["items"]
+            more = answer["metadata"].get("continue") or ""
+            if not more:
+                return found, answer["metadata"]["resourceVersion"]
+
+    def changes(self, since: str, seconds: int = WATCH_SECONDS) -> Iterator[Change]:
+        """What happens to Applications after ``since``, for ``seconds``; bookmarks only move the version on.
+
+        Raises Outdated when ``since`` is too old (410): then only a list tells what there is.
+        """
         try:
             stream = watch.Watch().stream(
                 self._custom.list_namespaced_custom_object,
@@ -165,14 +194,15 @@ class Cluster:
                 "applications",
                 resource_version=since,
                 timeout_seconds=seconds,
-                _request_timeout=(_TIMEOUT[0], seconds + 30),
+                allow_watch_bookmarks=True,
+                _request_timeout=(_TIMEOUT[0], min(seconds + 30, SILENT_SECONDS)),
             )
             for event in stream:
-                if event["type"] in {"ADDED", "MODIFIED"}:
-                    yield event["object"]
+                yield Change(event["type"], event["object"])
         except client.ApiException as exc:
-            if exc.status != 410:
-                raise ClusterAway("cluster_away", reason=foreign(exc.reason)) from exc
+            if exc.status == 410:
+                raise Outdated("cluster_version_outdated", since=since) from exc
+            raise ClusterAway("cluster_away", reason=foreign(exc.reason)) from exc
         except urllib3.exceptions.HTTPError as exc:
             raise ClusterAway("cluster_away", reason=foreign(exc)) from exc
 
@@ -202,6 +232,12 @@ class Cluster:
         """Whether the namespace exists, even if it is being deleted."""
         field = f"metadata.name={namespace}"
         return bool(_asked(lambda: self._core.list_namespace(field_selector=field, _request_timeout=_TIMEOUT)).items)
+
+    def _page(self, more: str, most: int) -> Any:
+        return self._custom.list_namespaced_custom_object(
+            ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", limit=most, _continue=more or None,
+            _request_timeout=_TIMEOUT,
+        )  # fmt: skip
 
     def _merge(self, plural: str, name: str, metadata: dict[str, Any]) -> None:
         _asked(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from controller.core import clock
 from controller.core.db import Base
-from controller.domain import boxes, jobs, progress
+from controller.domain import boxes, jobs, progress, sightings
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.states import State
@@ -80,6 +80,7 @@ async def unfinished(session: AsyncSession, limit: int = 50) -> list[Job]:
 async def over(session: AsyncSession, box_id: str) -> None:
     """Nothing of the box is left outside of Postgres; its open retirement is done."""
     box = await boxes.get(session, box_id, lock=True)
+    await sightings.forget(session, box.id)
     if box.retired_at is None:
         box.retired_at = clock.now()
         await progress.add(session, box.id, "retired")

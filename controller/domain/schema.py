@@ -17,6 +17,7 @@ from controller.domain import (
     pod_metrics,
     progress,
     retirements,
+    sightings,
     stoppages,
     subscriptions,
     tokens,
@@ -27,5 +28,5 @@ from controller.domain import (
 METADATA = Base.metadata
 MODULES = (
     adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
-    progress, retirements, stoppages, subscriptions, tokens, usage, vault,
+    progress, retirements, sightings, stoppages, subscriptions, tokens, usage, vault,
 )  # fmt: skip

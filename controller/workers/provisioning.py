@@ -103,7 +103,9 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
     committed = [job for job in reached if job.state == JobState.COMMITTED]
     if not committed:
         return bool(reached)
-    gone = await asyncio.to_thread(_gone, cluster, committed[-1])
+    # an erasure succeeds once the deletion is accepted, long before all of it has gone
+    emptied = committed[-1].verb != Verb.ERASE or seen.resources == 0
+    gone = emptied and await asyncio.to_thread(_gone, cluster, committed[-1])
     if gone:
         for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev):
             if bell is not None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.clients.kubernetes import DEPLOYMENT, HELD, SKIP
+from controller.clients.argocd import SKIP
+from controller.clients.kubernetes import DEPLOYMENT, HELD
 from tests.argocd.admission import refusing
 from tests.charts.deployments import Object, rendered
 

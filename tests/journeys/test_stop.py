@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.cli import app
-from controller.clients.kubernetes import SKIP
+from controller.clients.argocd import SKIP
 from controller.core.db import Database
 from controller.core.settings import DatabaseSettings, QueueSettings
 from controller.gitops import manifests

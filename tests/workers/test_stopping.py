@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from controller.clients import kubernetes
-from controller.clients.kubernetes import HELD, SKIP, Cluster
+from controller.clients.argocd import SKIP
+from controller.clients.kubernetes import HELD, Cluster
 from controller.core.db import Database
 from controller.domain import boxes, emergencies, progress, stoppages
 from controller.domain.lifecycle import Why

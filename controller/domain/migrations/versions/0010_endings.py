@@ -1,4 +1,4 @@
-"""boxes that an admin stopped at once, and those of which only rows are left"""
+"""boxes that an admin stopped at once, those of which only rows are left, and what the cluster says"""
 
 from __future__ import annotations
 
@@ -41,10 +41,29 @@ def upgrade() -> None:
     op.add_column("boxes", sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True))
     unretired = "state = 'destroyed' AND retired_at IS NULL"
     op.create_index("ix_boxes_unretired", "boxes", ["id"], postgresql_where=unretired)
+    op.create_table(
+        "sightings",
+        sa.Column("box_id", sa.String(), nullable=False),
+        sa.Column("rev", sa.Integer(), nullable=False),
+        *(sa.Column(name, sa.String(), nullable=False) for name in ("sync", "health", "phase", "operation")),
+        sa.Column("message", sa.String(), nullable=True),
+        sa.Column("resources", sa.Integer(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
+        sa.Column("drifted_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_drift_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("self_heals", sa.Integer(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["box_id"], ["boxes.id"], name=op.f("fk_sightings_box_id_boxes")),
+        sa.PrimaryKeyConstraint("box_id", name=op.f("pk_sightings")),
+    )
+    amiss = "drifted_since IS NOT NULL OR phase IN ('Failed', 'Error') OR health = 'Degraded'"
+    op.create_index("ix_sightings_amiss", "sightings", ["box_id"], postgresql_where=amiss)
 
 
 def downgrade() -> None:
     """Undo it."""
+    op.drop_index("ix_sightings_amiss", table_name="sightings")
+    op.drop_table("sightings")
     op.drop_index("ix_boxes_unretired", table_name="boxes")
     op.drop_column("boxes", "retired_at")
     op.drop_table("retirements")
