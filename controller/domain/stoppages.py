@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from controller.core import clock, ids
 from controller.core.db import Base
 from controller.core.errors import CloudError, Invalid
+from controller.domain.boxes import Box
 from controller.domain.jobs import Job
 from controller.domain.states import RUNNING, State
 
@@ -79,9 +80,10 @@ async def newest_of(session: AsyncSession, box_id: str) -> Stoppage | None:
     return found
 
 
-async def unfinished(session: AsyncSession) -> list[tuple[Stoppage, Job]]:
-    """Every open stoppage with its job, oldest first."""
-    query = select(Stoppage, Job).join(Job, Job.id == Stoppage.job_id).where(Stoppage.released_at.is_(None))
+async def unfinished(session: AsyncSession, cell: str) -> list[tuple[Stoppage, Job]]:
+    """Every open stoppage of the cell's boxes with its job, oldest first."""
+    query = select(Stoppage, Job).join(Job, Job.id == Stoppage.job_id).join(Box, Box.id == Stoppage.box_id)
+    query = query.where(Stoppage.released_at.is_(None), Box.cell == cell)
     return [(stoppage, job) for stoppage, job in await session.execute(query.order_by(Stoppage.id))]
 
 

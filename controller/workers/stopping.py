@@ -28,6 +28,7 @@ log = logs.get(__name__)
 OPEN = metrics.gauge("stoppages_open", "Boxes that an admin stopped and that Argo CD does not follow Git for yet")
 FAILURES = metrics.counter("stoppage_failures", "Steps of a stoppage that failed, by our error code", "error")
 LOCK = "stoppages"
+CELL = "local"
 STRAYS_SECONDS = 60.0
 """How often Applications are looked for that are held for a stoppage which is over."""
 
@@ -38,15 +39,18 @@ class StoppageSettings(Group):
     stop_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
     """1 s between looks for boxes to stop: one small query each, and nobody waits longer for the first step."""
 
+    cell: str = CELL
+    """The cell whose cluster this is: boxes of another are stopped by the watcher there."""
+
 
 async def run(database: Database, cluster: Cluster, settings: StoppageSettings, stop: asyncio.Event) -> None:
     """Take every stoppage further until ``stop`` is set; a look that fails is logged and the next one tries again."""
     strays_at = time.monotonic()
     while not stop.is_set():
         try:
-            await look(database, cluster)
+            await look(database, cluster, settings.cell)
             if time.monotonic() >= strays_at:
-                await release_strays(database, cluster)
+                await release_strays(database, cluster, settings.cell)
                 strays_at = time.monotonic() + STRAYS_SECONDS
         except CloudError as error:
             FAILURES.labels(error.code).inc()
@@ -54,19 +58,19 @@ async def run(database: Database, cluster: Cluster, settings: StoppageSettings, 
         await stops.pause(stop, settings.stop_interval)
 
 
-async def look(database: Database, cluster: Cluster) -> None:
-    """Every open stoppage is as far as the cluster lets it be; what held one up is on its row and holds up no other."""
-    due = await _unfinished(database)
+async def look(database: Database, cluster: Cluster, cell: str = CELL) -> None:
+    """Every open stoppage of the cell is one step further; what holds one up is on its row and holds up no other."""
+    due = await _unfinished(database, cell)
     OPEN.set(len(due))
     if not due:
         return
     async with database.exclusive(LOCK) as held:
         # read again: whoever had the lock before has moved them on
-        for stoppage, job in await _unfinished(database) if held else ():
+        for stoppage, job in await _unfinished(database, cell) if held else ():
             await _step(database, cluster, stoppage, job)
 
 
-async def release_strays(database: Database, cluster: Cluster) -> None:
+async def release_strays(database: Database, cluster: Cluster, cell: str = CELL) -> None:
     """Argo CD follows Git for every box without an open stoppage: one that was frozen in a step may have held it late.
 
     Only what carries our own label is let go; what ops hold by hand stays held.
@@ -74,16 +78,16 @@ async def release_strays(database: Database, cluster: Cluster) -> None:
     async with database.exclusive(LOCK) as held:
         found = await asyncio.to_thread(cluster.held) if held else {}
         async with database.transaction() as session:
-            standing = {stoppage.id for stoppage, _ in await stoppages.unfinished(session)}
+            standing = {stoppage.id for stoppage, _ in await stoppages.unfinished(session, cell)}
         for box_id, stoppage_id in found.items():
             if stoppage_id not in standing:
                 await asyncio.to_thread(cluster.let_go, box_id)
                 log.warning("stopping.stray_released", box_id=box_id, stoppage_id=stoppage_id)
 
 
-async def _unfinished(database: Database) -> list[tuple[Stoppage, Job]]:
+async def _unfinished(database: Database, cell: str) -> list[tuple[Stoppage, Job]]:
     async with database.transaction() as session:
-        return await stoppages.unfinished(session)
+        return await stoppages.unfinished(session, cell)
 
 
 async def _step(database: Database, cluster: Cluster, stoppage: Stoppage, job: Job) -> None:

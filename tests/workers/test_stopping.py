@@ -219,3 +219,9 @@ async def test_what_is_held_for_a_stoppage_that_is_over_is_let_go_and_what_ops_h
     cell.server.custom.patch_namespaced_custom_object(*ARGO, "applications", cell.box_id, by_hand)
     await stopping.release_strays(cell.database, cell.cluster)
     assert SKIP in cell.meta()
+
+
+async def test_a_box_of_another_cell_is_left_to_the_watcher_there(cell: Cell) -> None:
+    await cell.stop()
+    await stopping.look(cell.database, cell.cluster, "eu1-b")
+    assert (SKIP in cell.meta(), cell.replicas) == (False, 1)

@@ -52,7 +52,7 @@ class Town:
         with clock.frozen(clock.now() + LONGEST_WAIT):  # a remote that was away is asked again
             after = self.keep.retire_after
             await provisioning.write_commits(self.database, self.repository, self.cluster, retire_after=after)
-        await stopping.look(self.database, self.cluster)
+        await stopping.look(self.database, self.cluster, running.CELL)
         await retiring.finish(self.database, self.cluster)
         await self.watch()
 
