@@ -109,18 +109,20 @@ def sweeper() -> None:
 
 @app.command()
 def watcher() -> None:
-    """Follow the cluster: Applications move jobs on, and what pods use is written down."""
+    """Follow the cluster, write down what pods use, and end the pods of boxes that an admin stopped."""
     from controller.clients.kubernetes import Cluster, ClusterSettings
     from controller.core.settings import load
     from controller.domain.pod_metrics import PodMetricsSettings
-    from controller.workers import context, pod_metrics
+    from controller.workers import context, pod_metrics, stopping
     from controller.workers import watcher as watching
 
     async def work(stop: asyncio.Event) -> None:
         parts, cluster, often = context.build(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(watching.run(parts.database, cluster, parts.bell, stop))
-            both.create_task(pod_metrics.run(parts.database, cluster, often, stop))
+        halt = load(stopping.StoppageSettings)
+        async with asyncio.TaskGroup() as all_three:
+            all_three.create_task(watching.run(parts.database, cluster, parts.bell, stop))
+            all_three.create_task(pod_metrics.run(parts.database, cluster, often, stop))
+            all_three.create_task(stopping.run(parts.database, cluster, halt, stop))
 
     _until_stopped("watcher", work)
 
@@ -221,6 +223,57 @@ def approve(job_ids: Annotated[list[str], typer.Argument(help="Jobs in state nee
     for job_id in job_ids:
         platform.approve(job_id)
         typer.echo(f"approved: {job_id}")
+
+
+@admin_app.command()
+def conditions(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False) -> None:
+    """List what should move and does not: what, which box, since when and why."""
+    from controller.clients import platform
+
+    found = platform.list_conditions()
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for one in found:
+        typer.echo("  ".join((one["kind"], one["box_id"], one["since"], one["reason"])))
+
+
+@admin_app.command()
+def box(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Print as JSON what is wanted of a box, what the cluster says of it, and what does not move."""
+    from controller.clients import platform
+
+    typer.echo(json.dumps(platform.show_box(box), indent=2))
+
+
+@admin_app.command()
+def retry(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Have Argo CD begin anew with a box that it gave up: a new rev that changes nothing."""
+    from controller.clients import platform
+
+    typer.echo(f"retried: {box} (job {platform.retry(box)['job_id']})")
+
+
+@admin_app.command()
+def stop(
+    box: Annotated[str, typer.Argument(help="The box's id.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit; a line.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Stop a box at once, also while Git is away: its tokens are dead and its pod ends; the commit follows."""
+    from controller.clients import platform
+
+    told = platform.stop(box, reason)
+    typer.echo(json.dumps(told) if as_json else f"stopped: {box} (stoppage {told['id']}, by {told['actor']})")
+
+
+@admin_app.command()
+def start(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Let a box run again that was stopped, with new tokens; anything else that suspends it stays."""
+    from controller.clients import platform
+
+    job = platform.start(box)["job_id"]
+    typer.echo(f"started: {box} (job {job})" if job else f"nothing to start: {box}")
 
 
 def main() -> None:

@@ -108,12 +108,15 @@ def diff(
 
 
 def _reviewer(repo: Path, charts: list[Path] | None, cells: list[Path] | None) -> Reviewer:
+    from controller.core.settings import load
+    from controller.domain.lifecycle import LifecycleSettings
     from controller.gitops.chart import CHART_DIR
     from controller.gitops.rendering import Cells, Charts
     from controller.gitops.reviews import Reviewer
     from controller.gitops.worktree import Worktree
 
-    return Reviewer(Worktree(repo), Charts(charts or [CHART_DIR]), Cells(cells or ()))
+    after = load(LifecycleSettings).retire_after
+    return Reviewer(Worktree(repo), Charts(charts or [CHART_DIR]), Cells(cells or ()), after)
 
 
 @contextmanager

@@ -15,10 +15,16 @@ GIVEN_UP = frozenset({"Failed", "Error"})
 PAUSE = timedelta(seconds=30)
 """How long a sync that was given up rests. 30 s: twice what its four attempts take."""
 
+SKIP = "argocd.argoproj.io/skip-reconcile"
+"""The annotation by which Argo CD leaves an Application alone; argocd/cell has its sets keep it."""
+
 
 @dataclass(frozen=True)
 class Observed:
-    """One look at an Application. ``rev`` is the rev of the values that were compared, 0 before the first compare."""
+    """One look at an Application. ``rev`` is the rev of the values that were compared, 0 before the first compare.
+
+    ``asked_rev`` and ``asked_state`` are what its ApplicationSet made it ask for last.
+    """
 
     box_id: str
     cell: str
@@ -31,6 +37,14 @@ class Observed:
     message: str | None
     trouble: str | None = None
     """What its conditions say is wrong: it does not render, or does not sync."""
+
+    asked_rev: int = 0
+    asked_state: str = ""
+    operation: str = ""
+    """When its last sync began, which names it; empty before the first."""
+
+    held: bool = False
+    """Whether Argo CD is told to leave it alone: then its status stands still."""
 
     def is_well(self) -> bool:
         """Whether what was compared last is applied, in sync, healthy, and nothing under way."""
@@ -57,12 +71,11 @@ def read(application: dict[str, Any]) -> Observed:
     status = _map(application, "status")
     operation = _map(status, "operationState")
     sync = _map(status, "sync")
-    rev = _map(_values(_map(sync, "comparedTo")), "spec").get("rev")
     wanted = _values(_map(application, "spec"))
     return Observed(
         box_id=application["metadata"]["name"],
         cell=str(_map(wanted, "cell").get("name", "")),
-        rev=rev if isinstance(rev, int) else 0,
+        rev=_rev(_values(_map(sync, "comparedTo"))),
         sync=sync.get("status") or "Unknown",
         health=_map(status, "health").get("status") or "Missing",
         phase=operation.get("phase") or "",
@@ -70,6 +83,10 @@ def read(application: dict[str, Any]) -> Observed:
         resources=len(status.get("resources") or []),
         message=operation.get("message"),
         trouble=_conditions(status),
+        asked_rev=_rev(wanted),
+        asked_state=str(_map(wanted, "spec").get("state", "")),
+        operation=str(operation.get("startedAt") or ""),
+        held=_map(application["metadata"], "annotations").get(SKIP) == "true",
     )
 
 
@@ -101,6 +118,11 @@ def _time(text: Any) -> datetime | None:
         return datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
+
+
+def _rev(values: dict[str, Any]) -> int:
+    rev = _map(values, "spec").get("rev")
+    return rev if isinstance(rev, int) else 0
 
 
 def _values(holder: dict[str, Any]) -> dict[str, Any]:

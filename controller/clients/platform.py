@@ -69,6 +69,36 @@ def change_rollout(verb: str) -> dict[str, Any]:
     return changed
 
 
+def list_conditions() -> list[dict[str, Any]]:
+    """``GET /admin/conditions``: what does not move, with the reason. Raises as ``approve`` does."""
+    found: list[dict[str, Any]] = _ask("GET", "/admin/conditions")
+    return found
+
+
+def show_box(box_id: str) -> dict[str, Any]:
+    """``GET /admin/boxes/{id}``: what we want of it and what is known of it. Raises as ``approve`` does."""
+    found: dict[str, Any] = _ask("GET", f"/admin/boxes/{quote(box_id, safe='')}")
+    return found
+
+
+def retry(box_id: str) -> dict[str, str]:
+    """``POST /admin/boxes/{id}/retry``: the job that raises its rev. Raises as ``approve`` does."""
+    made: dict[str, str] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/retry")
+    return made
+
+
+def stop(box_id: str, reason: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/stop``: the stoppage. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/stop", json={"reason": reason})
+    return made
+
+
+def start(box_id: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/start``: the job that does it, if any. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/start")
+    return made
+
+
 def _ask(method: str, path: str, **more: Any) -> Any:
     url, token = _where()
     try:

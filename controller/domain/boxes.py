@@ -37,7 +37,10 @@ class Box(Base):
     """One box. The spec columns are the desired state as of ``rev``; the rest is observed."""
 
     __tablename__ = "boxes"
-    __table_args__ = (Index("ix_boxes_condemned", "condemned_at", postgresql_where="state = 'condemned'"),)
+    __table_args__ = (
+        Index("ix_boxes_condemned", "condemned_at", postgresql_where="state = 'condemned'"),
+        Index("ix_boxes_unretired", "id", postgresql_where="state = 'destroyed' AND retired_at IS NULL"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ids.new)
     customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"), index=True)
@@ -66,9 +69,12 @@ class Box(Base):
     agent_name: Mapped[str]
     telegram_users: Mapped[list[int]]
     suspended_for: Mapped[list[str]] = mapped_column(default=list)
-    """Why it is suspended (``payment``, ``admin``): each reason is lifted by whoever set it."""
+    """Why it is suspended (``payment``, ``admin``, ``stopped_by_admin``): each reason is lifted by whoever set it."""
 
     condemned_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+    """When its file had left Git and its Application the cluster: nothing but rows is left."""
+
     live_profile: Mapped[int] = mapped_column(default=0)
     """The newest profile whose commit is pushed: commit first, then live."""
 

@@ -35,6 +35,7 @@ class Verb(StrEnum):
     """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention.
 
     ``adopt`` confirms what ops changed, where no other verb says it; ``upgrade`` is a rollout's, back and forth.
+    ``retire`` takes the file of a destroyed one away.
     """
 
     PROVISION = "provision"
@@ -47,6 +48,7 @@ class Verb(StrEnum):
     APPROVE = "approve"
     ERASE = "erase"
     ADOPT = "adopt"
+    RETIRE = "retire"
 
 
 class JobState(StrEnum):
@@ -82,7 +84,7 @@ class Job(Base):
     verb: Mapped[str]
     rev: Mapped[int]
     fields: Mapped[dict[str, Any]]
-    """The spec fields that it sets, by dotted path; the whole spec for ``provision``."""
+    """The spec fields that it sets, by dotted path; the whole spec for ``provision``; ``retire``: see there."""
 
     actor: Mapped[str]
     """Who wanted it: ``stripe``, ``admin``, ``system:retention``, ``ops:<address>`` for the author of a commit."""

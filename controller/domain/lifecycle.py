@@ -27,6 +27,7 @@ from controller.domain import (
     progress,
     releases,
     states,
+    stoppages,
     subscriptions,
     tokens,
     vault,
@@ -48,6 +49,9 @@ class LifecycleSettings(Group):
 
     retention: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
     """How long a cancelled box's data is kept. 7 days: a card that expired on holiday. 0 deletes at once."""
+
+    retire_after: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
+    """How long a destroyed box's empty file and Application stay. 7 days: to look what happened. 0 retires at once."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,7 @@ async def _first_box(
 async def _bring_back(session: AsyncSession, mint: Mint, box: Box, why: Why) -> Job:
     states.check(State(box.state), State.ACTIVE, Deletion(box.deletion))
     box.condemned_at, box.suspended_for = None, []
+    await stoppages.lift(session, box.id, why.actor)
     versions = {**box.secret_versions, **await issue_tokens(session, mint, box.id)}
     box.secret_versions = versions
     changed: dict[str, Any] = {"state": State.ACTIVE.value, "secrets": versions}
@@ -267,6 +272,8 @@ async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reason
     box.suspended_for = sorted(reasons)
     state = State.SUSPENDED if reasons else State.ACTIVE
     changed: dict[str, Any] = {"state": state.value} if box.state != state else {}
+    if "state" in changed and not reasons:  # tokens may have been renewed while it was suspended
+        changed["secrets"] = dict(box.secret_versions)
     changed |= _resized(box, plan)
     if not changed:
         return None

@@ -57,15 +57,17 @@ def check_new(made: Manifest, approved: Collection[str] = ()) -> None:
     _check_volume(made, approved)
 
 
-def check_trees(changes: Mapping[str, Sequence[Change]], paths: Mapping[str, str]) -> dict[str, GuardBreached]:
+def check_trees(
+    changes: Mapping[str, Sequence[Change]], paths: Mapping[str, str], removals: Collection[str] = ()
+) -> dict[str, GuardBreached]:
     """The commits that may not be pushed, with the reason; ``paths`` are the box files by the commit meant for each.
 
-    ``changes`` is what the commits really do, as Git tells. Each may write the one plain file that it is for, and
-    with anything else among them none may go.
+    ``changes`` is what the commits really do, as Git tells. Each may write the one plain file that it is for, those in
+    ``removals`` may take it away and nothing else, and with anything else among them none may go.
     """
     if changes.keys() - paths.keys():
         return {sha: GuardBreached("guard_breached", rule="commits", commit=sha[:12]) for sha in paths}
-    strays = {sha: next(_strays(sha, path, changes.get(sha, ())), None) for sha, path in paths.items()}
+    strays = {sha: next(_strays(sha, path, changes.get(sha, ()), sha in removals), None) for sha, path in paths.items()}
     return {sha: error for sha, error in strays.items() if error is not None}
 
 
@@ -93,11 +95,12 @@ def _check_volume(made: Manifest, approved: Collection[str]) -> None:
         raise ApprovalNeeded(BELOW_PLAN, box=made.metadata.id, plan=made.spec.plan, volume_gib=size, least=least)
 
 
-def _strays(sha: str, path: str, changes: Sequence[Change]) -> Iterator[GuardBreached]:
+def _strays(sha: str, path: str, changes: Sequence[Change], removes: bool) -> Iterator[GuardBreached]:
     if len(changes) != 1:
         yield GuardBreached("guard_breached", rule="one-path", commit=sha[:12], found=len(changes))
     for change in changes:
         if change.path != path or not is_box(path):
             yield GuardBreached("guard_breached", rule="path", commit=sha[:12])
-        if change.mode != PLAIN or change.old_mode not in {PLAIN, _ABSENT}:
+        modes = (PLAIN, _ABSENT) if removes else (change.old_mode, PLAIN)
+        if (change.old_mode, change.mode) != modes or change.old_mode not in {PLAIN, _ABSENT}:
             yield GuardBreached("guard_breached", rule="mode", commit=sha[:12], old=change.old_mode, new=change.mode)

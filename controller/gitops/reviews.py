@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from controller.core.errors import CloudError
-from controller.gitops import leaks, steps, validation
+from controller.gitops import leaks, retirements, steps, validation
 from controller.gitops.findings import Finding
 from controller.gitops.manifests import Manifest
 from controller.gitops.objects import Object
@@ -32,6 +33,8 @@ class Reviewer:
     tree: Worktree
     charts: Charts
     cells: Cells
+    retire_after: timedelta = retirements.AFTER
+    """How long a file has to have said ``destroyed`` before the platform takes it away."""
 
     def files(self, paths: Iterable[str]) -> Review:
         """The review of these files as they stand on the disk, whatever they were before."""
@@ -111,8 +114,10 @@ class Reviewer:
         before = self._at(commits[0].sha if commits else base, path)
         content = self.tree.on_disk(path)
         if content is None:
-            last = self._at(base, path) if commits and before is None else before
-            yield from steps.remove(path, last, by_platform=bool(commits) and before is None)
+            ours = commits[0] if commits and before is None else None
+            last = self._at(ours.parent, path) if ours else before
+            age = self.tree.retired_after(ours, path) if ours else None
+            yield from steps.remove(path, last, age, self.retire_after)
             return
         file, _ = validation.read(path, content)
         if file is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from controller.core.errors import Conflict
 from controller.domain import states
@@ -74,11 +75,15 @@ def platform_change(
         yield Finding(path, 1, sentence, "owner")
 
 
-def remove(path: str, before: Manifest | None, *, by_platform: bool) -> Iterator[Finding]:
-    """A finding, unless the platform retires the file of a destroyed box."""
-    if by_platform and before is not None and before.spec.state == State.DESTROYED:
-        return
-    yield Finding(path, 1, HOW_TO_END, "file-removed")
+def remove(path: str, before: Manifest | None, age: timedelta | None, least: timedelta) -> Iterator[Finding]:
+    """A finding, unless the platform retires a file that has said ``destroyed`` for ``least``.
+
+    ``age`` is for how long it had not changed when a commit of the platform's retired it; None: no such commit did.
+    """
+    if age is None or before is None or before.spec.state != State.DESTROYED:
+        yield Finding(path, 1, HOW_TO_END, "file-removed")
+    elif age < least:
+        yield Finding(path, 1, f"retired {age} after it was destroyed, and {least} is the least", "file-removed")
 
 
 def _life(before: Manifest, file: BoxFile) -> Iterator[Finding]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from controller.core.errors import Permanent
-from controller.gitops import commands
+from controller.gitops import commands, retirements
 from controller.gitops.commands import NoSuchThing
 from controller.gitops.repository import NotAPlainFile
+
+_ACTION = "%(trailers:key=Action,valueonly,separator=%x20)"
 
 
 class NoSuchFile(Permanent):
@@ -103,6 +106,15 @@ class Worktree:
         lines = (line.split("\t", 3) for line in out.decode(errors="replace").splitlines())
         found = ((commits.split(), verb.strip(), actor.strip()) for commits, job, verb, actor in lines if job.strip())
         return [PlatformCommit(shas[0], shas[1], verb, actor) for shas, verb, actor in found]
+
+    def retired_after(self, commit: PlatformCommit, path: str) -> timedelta | None:
+        """For how long ``path`` had not changed when ``commit`` took it away; None if it does not say it retired it."""
+        told = self._git("log", "-1", f"--format=%ct\t{_ACTION}", commit.sha).decode(errors="replace")
+        at, _, action = told.strip().partition("\t")
+        before = self._git("log", "-1", "--format=%ct", commit.parent, "--", f":(literal){path}").strip()
+        if action != retirements.VERB or not before:
+            return None
+        return timedelta(seconds=int(at) - int(before))
 
     def claiming_jobs(self, base: str) -> list[str]:
         """The commits after ``base`` that carry a Job-Id."""

@@ -17,7 +17,7 @@ from controller.core.db import Database
 from controller.core.errors import Conflict, Permanent
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, git_remote
+from controller.domain import adoption, bells, git_remote, retirements
 from controller.domain.adoption import Outcome, Wanted
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
@@ -150,9 +150,14 @@ async def _own(database: Database, past: Sequence[Past]) -> set[str]:
 async def _standings(database: Database, box_ids: set[str]) -> dict[str, Standing]:
     async with database.transaction() as session:
         found = await session.scalars(select(Box).where(Box.id.in_(box_ids)))
+        retired = await retirements.begun(session, box_ids)
         return {
             box.id: Standing(
-                manifests.path(box.cell, box.id), box.customer_id, State(box.state), Deletion(box.deletion)
+                manifests.path(box.cell, box.id),
+                box.customer_id,
+                State(box.state),
+                Deletion(box.deletion),
+                box.id in retired,
             )
             for box in found
         }

@@ -31,6 +31,8 @@ from controller.gitops import answers, children, commits, manifests
 from controller.gitops.children import Round, RoundOver
 from controller.gitops.commits import Intent, Outcome
 from controller.gitops.repository import BranchClosed, RemoteAway, Repository
+from controller.gitops.retirements import AFTER as RETIRE_AFTER
+from controller.workers import retiring
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -57,6 +59,7 @@ async def write_commits(
     cluster: Cluster,
     limit: timedelta = LIMIT,
     allowed: CapSettings = caps.DEFAULTS,
+    retire_after: timedelta = RETIRE_AFTER,
 ) -> timedelta | None:
     """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows.
 
@@ -67,7 +70,7 @@ async def write_commits(
         with children.within(limit) as current:
             wait = NO_WAIT if held else None
             while wait == NO_WAIT:
-                wait = await _write_batch(database, repository, cluster, current, allowed)
+                wait = await _write_batch(database, repository, cluster, current, allowed, retire_after)
                 if current.late():
                     break
     return wait
@@ -113,7 +116,9 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
     committed = [job for job in reached if job.state == JobState.COMMITTED]
     if not committed:
         return bool(reached)
-    gone = await asyncio.to_thread(_gone, cluster, committed[-1])
+    # an erasure succeeds once the deletion is accepted, long before all of it has gone
+    emptied = committed[-1].verb != Verb.ERASE or seen.resources == 0
+    gone = emptied and await asyncio.to_thread(_gone, cluster, committed[-1])
     if gone:
         for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev):
             if bell is not None:
@@ -136,7 +141,12 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
 
 
 async def _write_batch(
-    database: Database, repository: Repository, cluster: Cluster, current: Round, allowed: CapSettings
+    database: Database,
+    repository: Repository,
+    cluster: Cluster,
+    current: Round,
+    allowed: CapSettings,
+    retire_after: timedelta,
 ) -> timedelta | None:
     """Land one batch; when to go on, None if this round is over."""
     async with database.transaction() as session:
@@ -148,10 +158,14 @@ async def _write_batch(
     _tell_parked(claimed.parked)
     if not batch:
         return None
+    held = await retiring.obstacles(cluster, batch)
+    making = partial(_intent, retire_after=retire_after)
     try:
-        outcome = await _land(database, repository, batch, owners, current)
+        free = [job for job in batch if job.id not in held]
+        outcome = await _land(database, repository, free, owners, current, making)
     except CloudError as error:
         outcome = Outcome(trouble=error)
+    outcome.refused |= held
     wait = await _record(database, batch, outcome)
     if outcome.trouble is not None:
         log.warning("gitops.batch_failed", jobs=len(batch), error=str(outcome.trouble))
@@ -177,13 +191,18 @@ def _count(outcome: Outcome) -> None:
 
 
 async def _land(
-    database: Database, repository: Repository, batch: list[Job], owners: dict[str, Box], current: Round
+    database: Database,
+    repository: Repository,
+    batch: list[Job],
+    owners: dict[str, Box],
+    current: Round,
+    making: Callable[[Job, Box, str], Intent],
 ) -> Outcome:
     try:
         tip = await _to_its_end(repository.fetch, current)
         bases = await _note_base(database, batch, tip)
         failpoints.hit("gitops.claimed")
-        intents = [_intent(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]
+        intents = [making(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]
         return await _to_its_end(partial(commits.write, repository, intents), current)
     except OSError as exc:
         raise DiskUnusable("git_disk_unusable", retry_after=timedelta(seconds=5), reason=foreign(exc)) from exc
@@ -203,7 +222,7 @@ async def _to_its_end(work: Callable[[], T], current: Round) -> T:
         raise
 
 
-def _intent(job: Job, box: Box, base: str) -> Intent:
+def _intent(job: Job, box: Box, base: str, retire_after: timedelta) -> Intent:
     return Intent(
         job_id=job.id,
         box_id=job.box_id,
@@ -216,6 +235,7 @@ def _intent(job: Job, box: Box, base: str) -> Intent:
         cause=job.cause,
         base_sha=base,
         approvals=jobs.approved(job),
+        retire_after=retire_after,
     )
 
 

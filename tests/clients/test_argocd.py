@@ -19,7 +19,7 @@ SETTLED = Observed(
 
 
 def application(**status: Any) -> dict[str, Any]:
-    values = {"spec": {"rev": 3}, "cell": {"name": "local"}}
+    values = {"spec": {"rev": 3, "state": "active"}, "cell": {"name": "local"}}
     source = {"helm": {"valuesObject": values}}
     made = {
         "sync": {"status": "Synced", "comparedTo": {"source": source}}, "health": {"status": "Healthy"},
@@ -36,7 +36,7 @@ def with_values(values: Any) -> dict[str, Any]:
 
 
 def test_a_settled_application_is_read_whole() -> None:
-    assert argocd.read(application()) == replace(SETTLED, message="ok")
+    assert argocd.read(application()) == replace(SETTLED, message="ok", asked_rev=3, asked_state="active")
 
 
 @pytest.mark.parametrize(

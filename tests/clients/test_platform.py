@@ -86,6 +86,30 @@ async def test_what_is_no_parked_job_is_refused(admin: Run, job_id: str) -> None
     assert isinstance((await asyncio.to_thread(admin, "approve", job_id)).exception, Refused)
 
 
+async def test_a_box_is_stopped_and_started_by_its_id(database: Database, admin: Run) -> None:
+    async with database.transaction() as session:
+        box_id = (await job(session)).box_id
+    told = await asyncio.to_thread(admin, "stop", box_id, "--reason", "it mails strangers", "--json")
+    shown = json.loads(next(line for line in told.output.splitlines() if line.startswith('{"id"')))
+    assert (shown["box_id"], shown["reason"]) == (box_id, "it mails strangers")
+    assert f"started: {box_id} (job " in (await asyncio.to_thread(admin, "start", box_id)).output
+
+
+async def test_what_does_not_move_is_listed_with_its_reason(database: Database, admin: Run) -> None:
+    made = await parked(database)
+    told = [line for line in (await asyncio.to_thread(admin, "conditions")).output.splitlines() if made.box_id in line]
+    assert told[0].startswith(f"needs_approval  {made.box_id}  ")
+    assert told[0].endswith("  cap_reached (limit=1)")
+    shown = (await asyncio.to_thread(admin, "box", made.box_id)).output
+    assert json.loads(shown[shown.index("{\n") :])["conditions"][0]["waits"] == made.id
+    assert isinstance((await asyncio.to_thread(admin, "retry", made.box_id)).exception, Refused)
+
+
+@pytest.mark.parametrize("said", [("stop", "0" * 26, "--reason", "x"), ("stop", "x", "--reason", "x"), ("start", "..")])
+async def test_what_is_no_box_is_refused(admin: Run, said: tuple[str, ...]) -> None:
+    assert isinstance((await asyncio.to_thread(admin, *said)).exception, Refused)
+
+
 def test_an_api_that_is_away_is_told() -> None:
     result = invoke(f"http://127.0.0.1:{free_port()}", "jobs")
     assert isinstance(result.exception, Temporary)

@@ -24,6 +24,8 @@ POINTS = {
 """The points on an order's way and the process that reaches each."""
 ELSEWHERE = dict.fromkeys(("adopt.before_push", "adopt.repaired"), "tests/workers/test_adopting_files.py")
 ELSEWHERE["rollout.stepped"] = "tests/workers/test_rollouts.py"
+ELSEWHERE |= dict.fromkeys(("retiring.asked", "retiring.deleted"), "tests/workers/test_retiring.py")
+ELSEWHERE |= dict.fromkeys(("stopping.held", "stopping.scaled", "stopping.let_go"), "tests/workers/test_stopping.py")
 """Points that nothing here passes, and the test that hits them."""
 
 

@@ -165,6 +165,18 @@ def test_a_commit_writes_its_own_boxs_plain_file(found: list[Change], rule: str 
     assert [error.facts["rule"] for error in breaches.values()] == ([rule] if rule else [])
 
 
+@pytest.mark.parametrize(
+    ("found", "allowed"),
+    [
+        (Change(PATH, "100644", "000000"), True), (Change(PATH, "100644", "100644"), False),
+        (Change(PATH, "120000", "000000"), False), (Change("README.md", "100644", "000000"), False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_commit_that_retires_takes_its_own_boxs_plain_file_away(found: Change, allowed: bool) -> None:
+    assert (guards.check_trees({"a": [found]}, {"a": PATH}, {"a"}) == {}) is allowed
+
+
 def test_a_path_that_is_no_boxs_is_refused_even_if_it_is_meant() -> None:
     assert guards.check_trees({"a": [Change("README.md", "100644", "100644")]}, {"a": "README.md"})
 

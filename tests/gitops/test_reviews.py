@@ -206,15 +206,30 @@ def test_a_destroyed_box_needs_its_approval_in_main_first(checkout: Checkout) ->
     assert checkout.rules() == ["deletion"]
 
 
-def test_the_platform_retires_the_file_of_a_destroyed_box(checkout: Checkout) -> None:
+def test_the_platform_retires_the_file_of_a_box_that_was_destroyed_long_enough_ago(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkout.write(PATH, content(state="destroyed", deletion="approved"))
     remotes.git(checkout.folder, "checkout", "--quiet", "-B", "main")
     checkout.commit()
     remotes.git(checkout.folder, "checkout", "--quiet", "-b", "retire")
     (checkout.folder / PATH).unlink()
     assert checkout.rules() == ["file-removed"]
-    checkout.commit(f"retire\n\n{JOB}")
+    checkout.commit(f"retire\n\n{JOB}\nAction: retire")
+    assert checkout.rules() == ["file-removed"], "a week has to pass"
+    monkeypatch.setenv("RETIRE_AFTER", "PT0S")
     assert checkout.rules() == []
+
+
+def test_no_other_verb_of_the_platforms_removes_a_file(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETIRE_AFTER", "PT0S")
+    checkout.write(PATH, content(state="destroyed", deletion="approved"))
+    remotes.git(checkout.folder, "checkout", "--quiet", "-B", "main")
+    checkout.commit()
+    remotes.git(checkout.folder, "checkout", "--quiet", "-b", "erase")
+    (checkout.folder / PATH).unlink()
+    checkout.commit(f"erase\n\n{JOB}\nAction: erase")
+    assert checkout.rules() == ["file-removed"]
 
 
 def changed_chart(folder: Path, old: str, new: str) -> str:

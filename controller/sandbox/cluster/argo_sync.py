@@ -21,6 +21,7 @@ log = logs.get(__name__)
 
 RETRIES = 3
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 20.0
+SKIP = "argocd.argoproj.io/skip-reconcile"
 CASCADE = "resources-finalizer.argocd.argoproj.io"
 EMPTY = "auto-sync will wipe out all resources"
 
@@ -87,6 +88,8 @@ class Sync:
         if application is None or "deletionTimestamp" in application["metadata"]:
             self._attempts.pop(name, None)
             self._cascade(application)
+            return
+        if application["metadata"].get("annotations", {}).get(SKIP) == "true":
             return
         source = application.get("spec", {}).get("source")
         try:
