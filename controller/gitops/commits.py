@@ -21,7 +21,7 @@ from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
 from controller.domain.git_remote import EVERYTHING_REFUSED
 from controller.domain.jobs import ApprovalNeeded
-from controller.gitops import answers, children, guards, manifests
+from controller.gitops import answers, children, guards, history, manifests
 from controller.gitops.guards import GuardBreached
 from controller.gitops.manifests import ManifestError
 from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
@@ -259,7 +259,7 @@ def _strays(repository: Repository, tip: str, meant: dict[str, Intent]) -> dict[
     if not meant:
         return {}
     paths = {sha: intent.path for sha, intent in meant.items()}
-    found = guards.check_trees(repository.changes(tip, list(meant)[-1]), paths)
+    found = guards.check_trees(history.between(repository, tip, list(meant)[-1]), paths)
     return {meant[sha].job_id: error for sha, error in found.items()}
 
 

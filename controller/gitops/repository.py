@@ -64,15 +64,6 @@ class Commit:
     message: str
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a commit does to one path: its mode before and after, ``000000`` where it is not there."""
-
-    path: str
-    old_mode: str
-    mode: str
-
-
 class Repository:
     """A local bare clone and its remote. One thread at a time."""
 
@@ -130,19 +121,6 @@ class Repository:
             # other people's commits may carry the trailer too, in any form
             sha, *values = line.split() or [""]
             found.update(dict.fromkeys(values, sha))
-        return found
-
-    def changes(self, base: str, tip: str) -> dict[str, list[Change]]:
-        """What each commit after ``base`` up to ``tip`` does to the tree, by sha, oldest first."""
-        options = ("--reverse", "--raw", "--no-abbrev", "--no-renames", "--format=%H")
-        found: dict[str, list[Change]] = {}
-        for line in filter(None, self._git("log", *options, f"{base}..{tip}").split("\n")):
-            if not line.startswith(":"):
-                current = found.setdefault(line, [])
-                continue
-            modes, _, path = line.partition("\t")  # in quotes if there is anything odd in it
-            old, new, *_ = modes.removeprefix(":").split(" ")
-            current.append(Change(path, old, new))
         return found
 
     def ask(self, *arguments: str, lines: Sequence[str] = ()) -> bytes:
