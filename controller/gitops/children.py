@@ -86,7 +86,17 @@ def finish(process: subprocess.Popen[bytes], timeout: timedelta) -> tuple[bytes,
     try:
         return _output(process, timeout.total_seconds())
     finally:
-        _end(process)
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Nothing of the process's group is left, and its pipes are closed."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in filter(None, (process.stdout, process.stderr)):
+        pipe.close()
 
 
 def _output(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes]:
@@ -115,12 +125,3 @@ def _output(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, by
         time.sleep(_NAP)
     out, err = read.values()
     return bytes(out), bytes(err)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    for pipe in filter(None, (process.stdout, process.stderr)):
-        pipe.close()

@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +34,18 @@ _DENIED = (
     "repository not found",
 )
 _UNVERIFIED = ("host key verification failed", "certificate")
-_CONFIG = (("gc.auto", "0"), ("maintenance.auto", "false"), ("core.hooksPath", os.devnull))
+_LOW = 10
+"""The niceness of what nobody waits for."""
+_CONFIG = (
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("core.hooksPath", os.devnull),
+    # a clone of ours is a cache: what a power cut spoils is found at the next start, and made again
+    ("core.fsync", "none"),
+    # a batch's new trees are mostly hashes, which neither shrink nor resemble each other
+    ("pack.compression", "1"),
+    ("pack.window", "0"),
+)
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -120,6 +131,48 @@ def run(
         failure = _classified(arguments[0], _redacted(f"{exc.stdout!s}\n{exc.stderr!s}", access.secrets))
     # not from git's own error: a traceback would print the remote's words as they came
     raise failure
+
+
+class Background:
+    """A git command that runs by itself, after everybody else's turn."""
+
+    def __init__(self, verb: str, started: git.Git.AutoInterrupt) -> None:
+        self._verb = verb
+        self._started = started  # GitPython ends the process when nobody holds this any more
+        self._process = cast(subprocess.Popen[bytes], started.proc)
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PGRP, self._process.pid, _LOW)
+
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def result(self) -> None:
+        """Return if it did what it should.
+
+        Raises RepositoryBroken otherwise, also if it still runs: then it is ended.
+        """
+        told = b"no end in sight"
+        if self.over():
+            with suppress(subprocess.TimeoutExpired):  # somebody else holds the pipe
+                told = self._process.communicate(timeout=1)[1]
+        self.stop()
+        if self._process.returncode != 0:
+            reason = foreign(told.decode(errors="replace"))
+            raise RepositoryBroken("git_command_failed", verb=self._verb, reason=reason)
+
+    def stop(self) -> None:
+        """It does not run any more."""
+        children.end(self._process)
+
+
+def begin(*arguments: str, folder: Path) -> Background:
+    """``git <arguments>`` running in the bare repository at ``folder``; it must print next to nothing."""
+    environment = {**_ENVIRONMENT, "GIT_DIR": str(folder), **_numbered(_CONFIG)}
+    runner = git.Git()
+    with runner.custom_environment(**environment):
+        started = runner.execute(["git", *arguments], as_process=True, start_new_session=True)
+    return Background(arguments[0], started)
 
 
 def _execute(

@@ -181,7 +181,7 @@ def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> 
     Raises PushRefused if the remote says no to the chain, and what ``write`` does.
     """
     for attempt in range(TRIES):
-        tip = repository.fetch()
+        tip = repository.tip()
         outcome.landed.update(_already_there(repository, group, tip))
         made = Outcome()
         built = _build(repository, tip, [intent for intent in group if intent.job_id not in outcome.landed], made)

@@ -167,7 +167,7 @@ async def _land(
     database: Database, repository: Repository, batch: list[Job], owners: dict[str, Box], current: Round
 ) -> Outcome:
     try:
-        tip = await _to_its_end(repository.fetch, current)
+        tip = await _to_its_end(repository.tip, current)
         bases = await _note_base(database, batch, tip)
         failpoints.hit("gitops.claimed")
         intents = [_intent(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]

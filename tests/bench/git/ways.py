@@ -70,9 +70,9 @@ class Writer(Way):
 
     def land(self, jobs: int) -> Took:
         """Land one commit a job."""
-        base = self._repository.fetch()
-        intents = [_intent(box_id, rev, base) for box_id, rev in self._turns(jobs)]
-        started = time.perf_counter()
+        turns, started = self._turns(jobs), time.perf_counter()
+        base = self._repository.tip()
+        intents = [_intent(box_id, rev, base) for box_id, rev in turns]
         outcome = commits.write(self._repository, intents)
         taken = time.perf_counter() - started
         assert len(outcome.landed) == jobs, outcome.refused
