@@ -21,6 +21,9 @@ from typing import IO, cast
 
 from controller.core.errors import Temporary
 
+LIMIT = timedelta(seconds=100)
+"""For one round of the git writer: below its actor's time limit, which would cut it off in the middle."""
+
 _LOOK = 0.2
 """How often a running command looks whether its round was stopped."""
 
@@ -65,6 +68,11 @@ def within(limit: timedelta) -> Iterator[Round]:
         yield made
     finally:
         _current.reset(token)
+
+
+def current() -> Round | None:
+    """The round that this thread works in."""
+    return _current.get()
 
 
 def check_time() -> None:

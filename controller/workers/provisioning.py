@@ -40,9 +40,6 @@ PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to 
 FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
 NO_WAIT = timedelta(0)
-LIMIT = timedelta(seconds=100)
-"""For one call of the writer: below its actor's time limit, which would cut it off in the middle."""
-
 STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
 """Verbs after which no pod may be left."""
 
@@ -55,7 +52,7 @@ async def write_commits(
     database: Database,
     repository: Repository,
     cluster: Cluster,
-    limit: timedelta = LIMIT,
+    limit: timedelta = children.LIMIT,
     allowed: CapSettings = caps.DEFAULTS,
 ) -> timedelta | None:
     """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows.
