@@ -84,7 +84,9 @@ class _Count:
 
 
 def kind(job: Job) -> Kind | None:
-    """What the job is counted as, if it is."""
+    """What the job is counted as, if it is; for what people merged, their merge is the approval."""
+    if job.actor.startswith(jobs.BY_OPS):
+        return None
     if job.verb in ENDINGS:
         return Kind.ENDINGS
     return Kind.DUNNING if job.verb == Verb.SUSPEND and job.actor == "stripe" else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, exists, func, select
@@ -23,6 +24,9 @@ from controller.domain import attempts
 
 BURST = timedelta(seconds=2)
 """Changes of connections closer together than this share a commit, but for the first, which goes at once."""
+
+BY_OPS = "ops:"
+"""How the actor of a job begins that confirms a commit of people; their address follows."""
 
 LONGEST_ACTOR = 200
 """Characters of a name in a commit's trailer."""
@@ -153,24 +157,30 @@ async def untouched(session: AsyncSession, box_id: str, verb: Verb) -> Job | Non
 
 
 async def renumber(session: AsyncSession, box_id: str, above: int) -> int:
-    """Give the box's jobs that no writer has begun with revs above ``above``; by how much they moved.
+    """Give the jobs that come after all that a writer has begun with revs above ``above``; by how much they moved.
 
-    Their order stays. The caller holds the box's row lock and the writer's.
+    Those that wait for an approval move too: nobody pushes them. Their order stays. The caller holds the box's row
+    lock and the writer's.
     """
     query = (
         select(Job)
-        .where(Job.box_id == box_id, Job.state == JobState.QUEUED, Job.base_sha.is_(None))
+        .where(Job.box_id == box_id, Job.state.in_((JobState.QUEUED, JobState.NEEDS_APPROVAL)))
         .order_by(Job.rev.desc())
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    found = list(await session.scalars(query))
+    found = list(takewhile(_is_nobodys, await session.scalars(query)))
     shift = max(above + 1 - found[-1].rev, 0) if found else 0
     for job in found if shift else ():
         job.rev += shift
         job.fields = {**job.fields, "rev": job.rev}
         await session.flush()
     return shift
+
+
+def _is_nobodys(job: Job) -> bool:
+    """Whether no push may carry the job."""
+    return job.base_sha is None or job.state == JobState.NEEDS_APPROVAL
 
 
 async def after_burst(session: AsyncSession, box_id: str, verb: Verb) -> datetime:
