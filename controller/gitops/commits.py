@@ -230,6 +230,7 @@ def _narrowed(group: Sequence[Intent], outcome: Outcome, blame: _Blame, error: P
 
 def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> list[Intent]:
     files = _read(repository, tip, intents, outcome)
+    failpoints.hit("gitops.read")
     held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
     built, commits = [], []
     for intent in intents:
@@ -245,6 +246,7 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
         built.append(intent)
         commits.append(Commit({intent.path: content}, message(intent)))
     shas = repository.chain(tip, commits) if commits else []
+    failpoints.hit("gitops.built")
     meant = dict(zip(shas, built, strict=True))
     if strays := _strays(repository, tip, meant):
         outcome.refused.update(strays)

@@ -132,6 +132,7 @@ async def _write_batch(
     _tell_parked(claimed.parked)
     if not batch:
         return None
+    failpoints.hit("gitops.taken")
     try:
         outcome = await _land(database, repository, batch, owners, current)
     except CloudError as error:
@@ -142,6 +143,7 @@ async def _write_batch(
     _count(outcome)
     failpoints.hit("gitops.recorded")
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
+    failpoints.hit("gitops.refreshed")
     await _to_its_end(repository.tidy, current)
     return wait
 
