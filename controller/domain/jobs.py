@@ -113,8 +113,8 @@ class Job(Base):
     done_at: Mapped[datetime | None]
 
 
-async def claim(session: AsyncSession, limit: int = 50) -> list[Job]:
-    """The oldest jobs due for Git, at most ``limit``, every box's in the order of its revs.
+async def claim(session: AsyncSession, limit: int = 50, *, mixed: bool = False) -> list[Job]:
+    """The oldest jobs due for Git, or those of any boxes if ``mixed``, at most ``limit``, each box's by its revs.
 
     A job whose box has an older one still queued or parked waits with it, so no rev overtakes another.
     """
@@ -123,11 +123,13 @@ async def claim(session: AsyncSession, limit: int = 50) -> list[Job]:
     waiting = select(Job.box_id).where(Job.state == JobState.QUEUED, Job.next_attempt_at > clock.now())
     # By the box's oldest, not by each job's own time: the clocks of two processes may differ.
     oldest = func.min(Job.created_at).over(partition_by=Job.box_id)
+    # another order at each call, the same for all jobs of a box
+    order = func.md5(Job.box_id + ids.new()) if mixed else oldest
     query = (
         select(Job)
         .where(Job.state == JobState.QUEUED, Job.next_attempt_at <= clock.now())
         .where(Job.box_id.not_in(waiting), ~behind)
-        .order_by(oldest, Job.box_id, Job.rev)
+        .order_by(order, Job.box_id, Job.rev)
         .limit(limit)
     )
     return list(await session.scalars(query))

@@ -124,9 +124,10 @@ async def _write_batch(
 ) -> timedelta | None:
     """Land one batch; when to go on, None if this round is over."""
     async with database.transaction() as session:
-        if (await git_remote.get(session)).resting():
+        remote = await git_remote.get(session)
+        if remote.resting():
             return None
-        claimed = await caps.claim(session, allowed)
+        claimed = await caps.claim(session, allowed, mixed=remote.refuses_all())
         batch = claimed.due
         owners = {job.box_id: await boxes.get(session, job.box_id) for job in batch}
     _tell_parked(claimed.parked)

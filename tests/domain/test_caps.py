@@ -239,3 +239,12 @@ async def claim_and_die(database: Database) -> None:
     async with database.transaction() as session:
         await caps.claim(session, HOURLY)
         raise ZeroDivisionError
+
+
+async def test_a_mixed_claim_takes_any_boxes_jobs_in_their_order(session: AsyncSession) -> None:
+    made = [await stopping(session) for _ in range(4)]
+    for one in made:
+        await lifecycle.resize(session, await boxes.get(session, one.box_id), "starter", Why("admin"))
+    claims = [(await caps.claim(session, OFF, limit=2, mixed=True)).due for _ in range(40)]
+    assert {one.box_id for due in claims for one in due} == {one.box_id for one in made}
+    assert all([one.rev for one in due] == [2, 3] for due in claims)
