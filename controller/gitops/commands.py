@@ -16,11 +16,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
 
+# a machine without git is told so by ``check_version``, and not by a traceback at the import
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 import git
 
 from controller.core.errors import Permanent, Temporary, foreign
 from controller.gitops import answers, children
 from controller.gitops.answers import Verdict
+
+OLDEST = (2, 34)
+"""The git that we need: signatures by ssh, and settings from the environment that reach no remote on the same disk."""
 
 _REMOTE_VERBS = frozenset({"push", "fetch", "clone", "ls-remote"})
 # what hosts and ssh say when our credential is wrong, has run out or does not reach so far
@@ -54,6 +59,10 @@ _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "file:http:https:ssh",
     "LC_ALL": "C",
 }
+
+
+class GitUnfit(Permanent):
+    """Raised when this machine has no git, or one that is too old."""
 
 
 class RemoteAway(Temporary):
@@ -91,6 +100,21 @@ class Access:
 
 class NoSuchThing(Permanent):
     """Raised when a folder is no repository, or a repository does not know what it is asked for."""
+
+
+def check_version() -> None:
+    """Return if this machine's git can do what we need of it.
+
+    Raises GitUnfit that names what was found and what is needed.
+    """
+    needed = ".".join(map(str, OLDEST))
+    try:
+        told = _execute(git.Git(), ["git", "version"], timedelta(seconds=10), None, {}).decode(errors="replace")
+    except (git.GitCommandError, git.GitCommandNotFound, OSError) as exc:
+        raise GitUnfit("git_missing", needed=needed) from exc
+    match = re.search(r"(\d+)\.(\d+)", told)
+    if match is None or (int(match[1]), int(match[2])) < OLDEST:
+        raise GitUnfit("git_too_old", found=foreign(told.strip()), needed=needed)
 
 
 def inspect(folder: Path, *arguments: str, source: BinaryIO | None = None) -> bytes:
