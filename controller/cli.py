@@ -21,6 +21,8 @@ from controller.core.errors import CloudError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 admin_app = typer.Typer(no_args_is_help=True, help="What ops do by hand, through the API.")
+jobs_app = typer.Typer(invoke_without_command=True)
+admin_app.add_typer(jobs_app, name="jobs")
 app.add_typer(admin_app, name="admin")
 gitops_live_cli.add_to(gitops_cli.app)
 app.add_typer(gitops_cli.app, name="gitops")
@@ -193,12 +195,15 @@ def mint(
     typer.echo(json.dumps(made) if as_json else "\n".join(f"{name}: {value}" for name, value in made.items()))
 
 
-@admin_app.command()
+@jobs_app.callback()
 def jobs(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False,
     state: Annotated[str | None, typer.Option(help="Only these, such as needs_approval or failed.")] = None,
 ) -> None:
     """List the newest jobs, at most 200, and what holds or failed each."""
+    if context.invoked_subcommand is not None:
+        return
     from controller.clients import platform
 
     found = platform.list_jobs(state)
@@ -221,6 +226,18 @@ def approve(job_ids: Annotated[list[str], typer.Argument(help="Jobs in state nee
     for job_id in job_ids:
         platform.approve(job_id)
         typer.echo(f"approved: {job_id}")
+
+
+@jobs_app.command()
+def reject(
+    job_id: Annotated[str, typer.Argument(help="A job in state needs_approval or failed.")],
+    reason: Annotated[str, typer.Option(help="Why it shall not be, for whoever asks later.")],
+) -> None:
+    """Say that a job shall not be: its box is wanted as it was before it, or as later jobs say."""
+    from controller.clients import platform
+
+    followed_by = platform.reject(job_id, reason)
+    typer.echo(f"rejected: {job_id}" + (f", followed by {followed_by}" if followed_by else ""))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from api.deps import Admin, Given
 from controller.core import ids
 from controller.core import log as logs
 from controller.core.errors import NotFound
-from controller.domain import bells, boxes, connections, git_remote, inbox, jobs, lifecycle, mint, retries
+from controller.domain import bells, boxes, connections, git_remote, inbox, jobs, lifecycle, mint, rejections, retries
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
@@ -41,6 +41,12 @@ class Ask(BaseModel):
     """The verb's argument: ``plan`` for a resize."""
 
     plan: PlanName | None = None
+
+
+class Rejection(BaseModel):
+    """Why a job shall not be, for whoever asks later."""
+
+    reason: str
 
 
 @router.post("/boxes/{box_id}/{verb}", status_code=202)
@@ -116,6 +122,20 @@ async def approve(given: Given, who: Admin, job_id: str) -> dict[str, str]:
     log.info("admin.job_approved", job_id=job.id, box_id=job.box_id, verb=job.verb, actor=who, held_for=held_for)
     await given.bell.ring(bells.COMMITS)
     return {"job_id": job_id}
+
+
+@router.post("/jobs/{job_id}/reject", status_code=202)
+async def reject(given: Given, who: Admin, job_id: str, ask: Rejection) -> dict[str, str | None]:
+    """The job shall not be, and its box is wanted without it; ``followed_by`` is the job that this took, if any.
+
+    409 if nothing holds the job, or if it cannot be taken back.
+    """
+    async with given.database.transaction() as session:
+        why = Why(who, ids.new())
+        made = await rejections.reject(session, given.mint, ids.checked(job_id), why, ask.reason)
+    log.info("admin.job_rejected", job_id=job_id, actor=who, reason=ask.reason)
+    await given.bell.ring(bells.COMMITS)
+    return {"job_id": job_id, "followed_by": made.id if made else None}
 
 
 @router.get("/inbox")

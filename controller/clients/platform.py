@@ -48,6 +48,13 @@ def approve(job_id: str) -> None:
     _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/approve")
 
 
+def reject(job_id: str, reason: str) -> str | None:
+    """``POST /admin/jobs/{id}/reject``: the job shall not be; the id of the job that follows. Raises as ``approve``."""
+    told = _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/reject", json={"reason": reason})
+    followed_by: str | None = told["followed_by"]
+    return followed_by
+
+
 def _ask(method: str, path: str, **more: Any) -> Any:
     url, token = _where()
     try:

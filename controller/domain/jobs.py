@@ -3,6 +3,7 @@
 queued ──► committed (sha) ──► synced ──► done
    ├─────────┴────────────────────┴─────► failed (a human looks; the reason is in ``error``)
    └──► needs_approval (a cap or guard holds it, and its box's later jobs; ``approve`` queues it again)
+failed, needs_approval ──► rejected (a human said that it shall not be: ``rejections``)
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class JobState(StrEnum):
     SYNCED = "synced"
     DONE = "done"
     FAILED = "failed"
+    REJECTED = "rejected"
 
 
 class ApprovalNeeded(Permanent):
@@ -262,8 +264,7 @@ async def approve(session: AsyncSession, job: Job, actor: str) -> None:
 
     Raises Conflict if it waits for no approval (any more), Invalid if the actor's name does not fit in a line.
     """
-    if not actor.isprintable() or not 0 < len(actor) <= LONGEST_ACTOR:
-        raise Invalid("actor_malformed")
+    check_actor(actor)
     await session.flush()
     await session.refresh(job, with_for_update=True)
     if job.state != JobState.NEEDS_APPROVAL:
@@ -272,6 +273,15 @@ async def approve(session: AsyncSession, job: Job, actor: str) -> None:
     job.approvals = {code: before or said for code, before in job.approvals.items()}
     job.error = None
     retry(job)
+
+
+def check_actor(actor: str) -> None:
+    """Return if the name of who decided something fits in a line.
+
+    Raises Invalid otherwise.
+    """
+    if not actor.isprintable() or not 0 < len(actor) <= LONGEST_ACTOR:
+        raise Invalid("actor_malformed")
 
 
 def approved(job: Job) -> dict[str, str]:
