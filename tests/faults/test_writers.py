@@ -41,7 +41,7 @@ from tests.proxy.conftest import bought
 from tests.workers.test_provisioning import KUBECONFIG
 
 STEPS = sorted(point for point in POINTS if point.startswith("gitops."))
-OPEN_AT_ONCE = 8
+OPEN_AT_ONCE = 16
 """So many jobs are open: enough for batches, and few enough for many of them."""
 
 WHY = Why("admin", "by hand")
@@ -170,7 +170,7 @@ async def test_every_job_is_in_one_commit_and_nothing_is_lost(
     monkeypatch.setenv("OPS", "yes")  # from here on in this process: the hooks leave ops alone
     merging = asyncio.create_task(merge_every_second(field, stop))
     try:
-        made = await ask_for(database, field, size(1000, 24), most=size(1800, 300))
+        made = await ask_for(database, field, size(1000, 24), most=size(3600, 300))
     finally:
         stop.set()
         await merging
