@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from sqlalchemy.orm import configure_mappers
+
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core import log as logs
 from controller.core.db import Database
@@ -35,12 +37,10 @@ class Open(Database):
         yield True
 
 
-async def write(clone: Path) -> None:
+async def write(clone: Path, cluster: Cluster) -> None:
     """Land jobs until somebody ends this process."""
-    assert METADATA.tables, "rows refer to one another"
     database = Open(load(DatabaseSettings))
     repository = Repository(load(GitSettings).model_copy(update={"git_clone_dir": clone}))
-    cluster = Cluster(load(ClusterSettings))
     while True:
         with suppress(CloudError):
             await provisioning.write_commits(database, repository, cluster)
@@ -49,7 +49,9 @@ async def write(clone: Path) -> None:
 
 def live(clone: Path) -> None:
     """One life after the other, until SIGTERM; one that ends otherwise than by a kill is the last."""
-    child = 0
+    assert METADATA.tables, "rows refer to one another"
+    configure_mappers()
+    cluster, child = Cluster(load(ClusterSettings)), 0
 
     def end(*_: object) -> None:
         if child:
@@ -61,7 +63,7 @@ def live(clone: Path) -> None:
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            asyncio.run(write(clone))
+            asyncio.run(write(clone, cluster))
         if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
             sys.exit(1)
 
