@@ -23,6 +23,7 @@ help:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.11, please install python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "missing: Python >= 3.11, $(PYTHON) is older"; exit 1; }
 	@command -v git >/dev/null || { echo "missing: git, please install git"; exit 1; }
+	@git version | $(PYTHON) -c 'import re, sys; sys.exit(tuple(map(int, re.findall(r"\d+", sys.stdin.read())[:2])) < (2, 34))' || { echo "missing: Git >= 2.34, $$(git version) is older"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "missing: Python's venv, please install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt

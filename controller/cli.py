@@ -21,6 +21,8 @@ from controller.core.errors import CloudError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 admin_app = typer.Typer(no_args_is_help=True, help="What ops do by hand, through the API.")
+jobs_app = typer.Typer(invoke_without_command=True)
+admin_app.add_typer(jobs_app, name="jobs")
 app.add_typer(admin_app, name="admin")
 admin_app.add_typer(rollouts_cli.app, name="rollout")
 gitops_live_cli.add_to(gitops_cli.app)
@@ -78,6 +80,7 @@ def worker() -> None:
 @app.command()
 def writer() -> None:
     """Run the git writer, the only process with the push credential."""
+    _check_git()
     _dramatiq("controller.workers.actors:writer_broker", "gitops", threads=1)
 
 
@@ -161,6 +164,7 @@ def up(
     ready_file: Annotated[Path | None, typer.Option(help="Where to write the addresses once all is ready.")] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C."""
+    _check_git()
     from controller.sandbox import stack
 
     raise typer.Exit(asyncio.run(stack.up(data, ready_file)))
@@ -169,6 +173,7 @@ def up(
 @app.command()
 def demo(json_file: JsonFile = None) -> None:
     """Buy a box, talk to it, change it and cancel it, on this machine."""
+    _check_git()
     from controller.sandbox import demo as showing
 
     raise typer.Exit(asyncio.run(showing.run(json_file)))
@@ -195,12 +200,15 @@ def mint(
     typer.echo(json.dumps(made) if as_json else "\n".join(f"{name}: {value}" for name, value in made.items()))
 
 
-@admin_app.command()
+@jobs_app.callback()
 def jobs(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False,
     state: Annotated[str | None, typer.Option(help="Only these, such as needs_approval or failed.")] = None,
 ) -> None:
     """List the newest jobs, at most 200, and what holds or failed each."""
+    if context.invoked_subcommand is not None:
+        return
     from controller.clients import platform
 
     found = platform.list_jobs(state)
@@ -276,6 +284,18 @@ def start(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
     typer.echo(f"started: {box} (job {job})" if job else f"nothing to start: {box}")
 
 
+@jobs_app.command()
+def reject(
+    job_id: Annotated[str, typer.Argument(help="A job in state needs_approval or failed.")],
+    reason: Annotated[str, typer.Option(help="Why it shall not be, for whoever asks later.")],
+) -> None:
+    """Say that a job shall not be: its box is wanted as it was before it, or as later jobs say."""
+    from controller.clients import platform
+
+    followed_by = platform.reject(job_id, reason)
+    typer.echo(f"rejected: {job_id}" + (f", followed by {followed_by}" if followed_by else ""))
+
+
 def main() -> None:
     """Run the command line; our own errors end it with one line and exit code 1."""
     try:
@@ -283,6 +303,12 @@ def main() -> None:
     except CloudError as error:
         typer.echo(f"openclaw-cloud: {error}", err=True)
         sys.exit(1)
+
+
+def _check_git() -> None:
+    from controller.gitops import commands
+
+    commands.check_version()
 
 
 def _dramatiq(broker: str, queue: str, *, threads: int) -> None:

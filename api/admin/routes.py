@@ -25,6 +25,7 @@ from controller.domain import (
     jobs,
     lifecycle,
     mint,
+    rejections,
     retries,
     stoppages,
 )
@@ -57,6 +58,12 @@ class Ask(BaseModel):
     """The verb's argument: ``plan`` for a resize."""
 
     plan: PlanName | None = None
+
+
+class Rejection(BaseModel):
+    """Why a job shall not be, for whoever asks later."""
+
+    reason: str
 
 
 @router.post("/boxes/{box_id}/retry", status_code=202)
@@ -156,6 +163,20 @@ async def approve(given: Given, who: Admin, job_id: str) -> dict[str, str]:
     log.info("admin.job_approved", job_id=job.id, box_id=job.box_id, verb=job.verb, actor=who, held_for=held_for)
     await given.bell.ring(bells.COMMITS)
     return {"job_id": job_id}
+
+
+@router.post("/jobs/{job_id}/reject", status_code=202)
+async def reject(given: Given, who: Admin, job_id: str, ask: Rejection) -> dict[str, str | None]:
+    """The job shall not be, and its box is wanted without it; ``followed_by`` is the job that this took, if any.
+
+    409 if nothing holds the job, or if it cannot be taken back.
+    """
+    async with given.database.transaction() as session:
+        why = Why(who, ids.new())
+        made = await rejections.reject(session, given.mint, ids.checked(job_id), why, ask.reason)
+    log.info("admin.job_rejected", job_id=job_id, actor=who, reason=ask.reason)
+    await given.bell.ring(bells.COMMITS)
+    return {"job_id": job_id, "followed_by": made.id if made else None}
 
 
 @router.get("/inbox")

@@ -99,6 +99,13 @@ def start(box_id: str) -> dict[str, Any]:
     return made
 
 
+def reject(job_id: str, reason: str) -> str | None:
+    """``POST /admin/jobs/{id}/reject``: the job shall not be; the id of the job that follows. Raises as ``approve``."""
+    told = _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/reject", json={"reason": reason})
+    followed_by: str | None = told["followed_by"]
+    return followed_by
+
+
 def _ask(method: str, path: str, **more: Any) -> Any:
     url, token = _where()
     try:

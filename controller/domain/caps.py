@@ -92,7 +92,9 @@ class _Count:
 
 
 def kind(job: Job) -> Kind | None:
-    """What the job is counted as, if it is."""
+    """What the job is counted as, if it is; for what people merged, their merge is the approval."""
+    if job.actor.startswith(jobs.BY_OPS):
+        return None
     if job.verb in ENDINGS:
         return Kind.ENDINGS
     if job.verb == Verb.RETIRE:
@@ -100,10 +102,10 @@ def kind(job: Job) -> Kind | None:
     return Kind.DUNNING if job.verb == Verb.SUSPEND and job.actor == "stripe" else None
 
 
-async def claim(session: AsyncSession, settings: CapSettings, limit: int = 50) -> Claimed:
+async def claim(session: AsyncSession, settings: CapSettings, limit: int = 50, *, mixed: bool = False) -> Claimed:
     """Jobs for Git as ``jobs.claim`` gives them, less those that the caps hold."""
     parked: list[Job] = []
-    while batch := await jobs.claim(session, limit):
+    while batch := await jobs.claim(session, limit, mixed=mixed):
         if not any(map(kind, batch)):
             return Claimed(batch, parked)
         await db.lock(session, LOCK)

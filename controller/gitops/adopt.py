@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.core import failpoints
 from controller.core import log as logs
+from controller.domain.jobs import BY_OPS
 from controller.gitops import history, manifests, validation, verdicts
 from controller.gitops.history import Entry, Past, Touched
 from controller.gitops.manifests import Manifest, ManifestError
@@ -73,7 +74,7 @@ class _File:
 
 def actor(author: str) -> str:
     """Who is behind a commit, as jobs and trailers name them: nothing but the characters of an address."""
-    return "ops:" + (_SAFE.sub("-", author)[:100] or "unknown")
+    return BY_OPS + (_SAFE.sub("-", author)[:100] or "unknown")
 
 
 def box_of(path: str) -> str | None:

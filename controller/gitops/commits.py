@@ -22,7 +22,7 @@ from controller.core.errors import CloudError, Permanent, Temporary
 from controller.domain.git_remote import EVERYTHING_REFUSED
 from controller.domain.jobs import ApprovalNeeded
 from controller.domain.retirements import SINCE
-from controller.gitops import answers, children, guards, manifests, retirements, steps
+from controller.gitops import answers, children, guards, history, manifests, retirements, steps
 from controller.gitops.guards import GuardBreached
 from controller.gitops.manifests import Manifest, ManifestError
 from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
@@ -185,7 +185,7 @@ def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> 
     Raises PushRefused if the remote says no to the chain, and what ``write`` does.
     """
     for attempt in range(TRIES):
-        tip = repository.fetch()
+        tip = repository.tip()
         outcome.landed.update(_already_there(repository, group, tip))
         made = Outcome()
         built = _build(repository, tip, [intent for intent in group if intent.job_id not in outcome.landed], made)
@@ -234,6 +234,7 @@ def _narrowed(group: Sequence[Intent], outcome: Outcome, blame: _Blame, error: P
 
 def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> list[Intent]:
     files = _read(repository, tip, intents, outcome)
+    failpoints.hit("gitops.read")
     held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
     built, commits = [], []
     for intent in intents:
@@ -251,6 +252,7 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
         built.append(intent)
         commits.append(Commit({intent.path: content}, message(intent)))
     shas = repository.chain(tip, commits) if commits else []
+    failpoints.hit("gitops.built")
     meant = dict(zip(shas, built, strict=True))
     if strays := _strays(repository, tip, meant):
         outcome.refused.update(strays)
@@ -266,7 +268,7 @@ def _strays(repository: Repository, tip: str, meant: dict[str, Intent]) -> dict[
         return {}
     paths = {sha: intent.path for sha, intent in meant.items()}
     removals = {sha for sha, intent in meant.items() if intent.verb == retirements.VERB}
-    found = guards.check_trees(repository.changes(tip, list(meant)[-1]), paths, removals)
+    found = guards.check_trees(history.between(repository, tip, list(meant)[-1]), paths, removals)
     return {meant[sha].job_id: error for sha, error in found.items()}
 
 

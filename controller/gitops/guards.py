@@ -18,12 +18,12 @@ from controller.core.errors import Conflict, Permanent
 from controller.domain import states
 from controller.domain.jobs import ApprovalNeeded
 from controller.domain.states import Deletion
+from controller.gitops.history import Entry, Touched
 from controller.gitops.manifests import Manifest
-from controller.gitops.repository import PLAIN, Change
+from controller.gitops.repository import PLAIN
 from controller.gitops.validation import crossed, is_box, least_volume, volume
 
 BELOW_PLAN = "volume_below_plan"
-_ABSENT = "000000"
 
 
 class GuardBreached(Permanent):
@@ -58,7 +58,7 @@ def check_new(made: Manifest, approved: Collection[str] = ()) -> None:
 
 
 def check_trees(
-    changes: Mapping[str, Sequence[Change]], paths: Mapping[str, str], removals: Collection[str] = ()
+    changes: Mapping[str, Sequence[Touched]], paths: Mapping[str, str], removals: Collection[str] = ()
 ) -> dict[str, GuardBreached]:
     """The commits that may not be pushed, with the reason; ``paths`` are the box files by the commit meant for each.
 
@@ -95,12 +95,16 @@ def _check_volume(made: Manifest, approved: Collection[str]) -> None:
         raise ApprovalNeeded(BELOW_PLAN, box=made.metadata.id, plan=made.spec.plan, volume_gib=size, least=least)
 
 
-def _strays(sha: str, path: str, changes: Sequence[Change], removes: bool) -> Iterator[GuardBreached]:
+def _strays(sha: str, path: str, changes: Sequence[Touched], removes: bool) -> Iterator[GuardBreached]:
     if len(changes) != 1:
         yield GuardBreached("guard_breached", rule="one-path", commit=sha[:12], found=len(changes))
     for change in changes:
         if change.path != path or not is_box(path):
             yield GuardBreached("guard_breached", rule="path", commit=sha[:12])
-        modes = (PLAIN, _ABSENT) if removes else (change.old_mode, PLAIN)
-        if (change.old_mode, change.mode) != modes or change.old_mode not in {PLAIN, _ABSENT}:
-            yield GuardBreached("guard_breached", rule="mode", commit=sha[:12], old=change.old_mode, new=change.mode)
+        old, new = _mode(change.before), _mode(change.after)
+        if new != (None if removes else PLAIN) or old not in ({PLAIN} if removes else {PLAIN, None}):
+            yield GuardBreached("guard_breached", rule="mode", commit=sha[:12], old=old, new=new)
+
+
+def _mode(entry: Entry | None) -> str | None:
+    return entry.mode if entry else None

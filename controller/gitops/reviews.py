@@ -24,6 +24,8 @@ class Review:
     files: int = 0
     boxes: int = 0
     findings: list[Finding] = field(default_factory=list)
+    corrections: list[Finding] = field(default_factory=list)
+    """What will not stand as it is written, and is put right without anybody's doing."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Reviewer:
         for path in self.tree.changed(base):
             review.findings += self._alone(path, review)
             if validation.is_box(path) and not self._is_odd(path):
-                review.findings += self._step(base, path)
+                review.findings += self._step(base, path, review)
         review.findings += self._history(base)
         if people_only:
             sentence = "commit {} claims a Job-Id, which only the platform's commits carry: reword it"
@@ -104,7 +106,7 @@ class Reviewer:
             if other != path and other.endswith("/" + name) and validation.is_box(other):
                 yield Finding(path, 1, f"the same box stands in {other}; a box is in one cell only", "twin")
 
-    def _step(self, base: str, path: str) -> Iterator[Finding]:
+    def _step(self, base: str, path: str, review: Review) -> Iterator[Finding]:
         """The findings about the way from ``base`` to the disk; people are held to what they alone changed."""
         commits = self.tree.platform_commits(base, path)
         for commit in commits:
@@ -120,8 +122,14 @@ class Reviewer:
             yield from steps.remove(path, last, age, self.retire_after)
             return
         file, _ = validation.read(path, content)
-        if file is not None:
-            yield from steps.change(before, file) if before else steps.create(file)
+        if file is None:
+            return
+        if before is None:
+            yield from steps.create(file)
+            return
+        reverted = self.tree.stood_before(base, path, content)
+        review.corrections += steps.corrections(before, file, reverted=reverted)
+        yield from steps.change(before, file, reverted=reverted)
 
     def _at(self, sha: str, path: str) -> Manifest | None:
         content = self.tree.at(sha, path)
@@ -166,5 +174,5 @@ class InvalidBox(CloudError):
 
 
 def _ordered(review: Review) -> Review:
-    review.findings = sorted(set(review.findings))
+    review.findings, review.corrections = sorted(set(review.findings)), sorted(set(review.corrections))
     return review

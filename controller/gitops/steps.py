@@ -38,21 +38,33 @@ def create(file: BoxFile) -> Iterator[Finding]:
         yield file.finding(("spec", "deletion"), sentence, "deletion")
 
 
-def change(before: Manifest, file: BoxFile) -> Iterator[Finding]:
-    """What is wrong with the change that people make to a box file that stood there as ``before``."""
+def change(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterator[Finding]:
+    """What is wrong with the change that people make to a box file that stood there as ``before``.
+
+    ``reverted``: the file is just as it once was. Nobody leaves out the platform's fields then; see ``corrections``.
+    """
     after = file.manifest
     if before.metadata.customer != after.metadata.customer:
         yield file.finding(("metadata", "customer"), "metadata.customer never changes", "metadata")
-    for name in PLATFORMS:
-        if getattr(before.spec, name) != getattr(after.spec, name):
-            was = f" back to {before.spec.rev}" if name == "rev" else " back"
-            sentence = f"spec.{name} is set by the platform alone, in commits with a Job-Id: put it{was}"
-            yield file.finding(("spec", name), sentence, "rev" if name == "rev" else "owner")
+    for name in () if reverted else _numbered(before, after):
+        was = f" back to {before.spec.rev}" if name == "rev" else " back"
+        sentence = f"spec.{name} is set by the platform alone, in commits with a Job-Id: put it{was}"
+        yield file.finding(("spec", name), sentence, _rule(name))
     yield from _life(before, file)
-    if volume(after) < volume(before):
-        place = ("overrides", "volume_gib") if after.overrides.volume_gib is not None else ("spec", "volume_gib")
+    if volume(after) < volume(before) and after.overrides.volume_gib is not None:
         sentence = f"a volume never shrinks: it has {volume(before)} GiB and would get {volume(after)}"
-        yield file.finding(place, sentence, "volume")
+        yield file.finding(("overrides", "volume_gib"), sentence, "volume")
+
+
+def corrections(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterator[Finding]:
+    """What the platform puts right by itself once the change is in ``main``: no reason to refuse it."""
+    after = file.manifest
+    for name in _numbered(before, after) if reverted else ():
+        then = "moves on to the next number" if name == "rev" else "is put back"
+        yield file.finding(("spec", name), f"spec.{name} is set by the platform alone and {then}", _rule(name))
+    if volume(after) < volume(before) and after.overrides.volume_gib is None:
+        sentence = f"a volume never shrinks, so spec.volume_gib will be {volume(before)} again"
+        yield file.finding(("spec", "volume_gib"), sentence, "volume")
 
 
 def may_release(verb: str, actor: str) -> bool:
@@ -96,3 +108,11 @@ def _life(before: Manifest, file: BoxFile) -> Iterator[Finding]:
     if new.deletion != old.deletion and not states.decides(old.state, new.state):
         sentence = "spec.deletion changes only while a box is and stays condemned"
         yield file.finding(("spec", "deletion"), sentence, "deletion")
+
+
+def _numbered(before: Manifest, after: Manifest) -> list[str]:
+    return [name for name in PLATFORMS if getattr(before.spec, name) != getattr(after.spec, name)]
+
+
+def _rule(name: str) -> str:
+    return "rev" if name == "rev" else "owner"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from controller.gitops.commands import NoSuchThing
 from controller.gitops.repository import NotAPlainFile
 
 _ACTION = "%(trailers:key=Action,valueonly,separator=%x20)"
+LOOK_BACK = 50
+"""How many versions of a file are looked at for one that a change goes back to."""
 
 
 class NoSuchFile(Permanent):
@@ -97,6 +100,13 @@ class Worktree:
         """The content of the file in that commit; None if it was not there."""
         listed = self._git("ls-tree", "-z", sha, "--", f":(literal){path}")
         return self._blobs([listed.split()[2].decode()])[0] if listed else None
+
+    def stood_before(self, base: str, path: str, content: bytes) -> bool:
+        """Whether one of the file's last versions before ``base`` was just this, as after ``git revert``."""
+        form = ("-z", "--raw", "--no-abbrev", "--no-renames", "--format=")
+        out = self._git("log", f"-{LOOK_BACK}", *form, base, "--", f":(literal){path}")
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        return blob.encode() in out
 
     def platform_commits(self, base: str, path: str) -> list[PlatformCommit]:
         """The commits with a Job-Id after ``base`` that touch ``path``, newest first."""

@@ -24,7 +24,7 @@ from controller.domain.jobs import Job
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.states import Deletion, State
 from controller.gitops import adopt as reading_git
-from controller.gitops import history, manifests, verdicts
+from controller.gitops import children, history, manifests, verdicts
 from controller.gitops.adopt import Reader, Reading, Report, Wish
 from controller.gitops.history import Past
 from controller.gitops.manifests import Manifest
@@ -84,7 +84,8 @@ async def adopt(database: Database, repository: Repository, mint: Mint) -> set[s
     async with database.exclusive(WRITER_LOCK) as held:
         for attempt in range(TRIES if held else 0):
             try:
-                return await _adopt(database, repository, mint)
+                with children.within(children.LIMIT):
+                    return await _adopt(database, repository, mint)
             except (PushRejected, Conflict) as error:
                 log.info("gitops.adoption_overtaken", attempt=attempt + 1, error=str(error))
                 if attempt + 1 == TRIES:

@@ -42,9 +42,6 @@ PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to 
 FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
 NO_WAIT = timedelta(0)
-LIMIT = timedelta(seconds=100)
-"""For one call of the writer: below its actor's time limit, which would cut it off in the middle."""
-
 STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
 """Verbs after which no pod may be left."""
 
@@ -57,7 +54,7 @@ async def write_commits(
     database: Database,
     repository: Repository,
     cluster: Cluster,
-    limit: timedelta = LIMIT,
+    limit: timedelta = children.LIMIT,
     allowed: CapSettings = caps.DEFAULTS,
     retire_after: timedelta = RETIRE_AFTER,
 ) -> timedelta | None:
@@ -150,14 +147,16 @@ async def _write_batch(
 ) -> timedelta | None:
     """Land one batch; when to go on, None if this round is over."""
     async with database.transaction() as session:
-        if (await git_remote.get(session)).resting():
+        remote = await git_remote.get(session)
+        if remote.resting():
             return None
-        claimed = await caps.claim(session, allowed)
+        claimed = await caps.claim(session, allowed, mixed=remote.refuses_all())
         batch = claimed.due
         owners = {job.box_id: await boxes.get(session, job.box_id) for job in batch}
     _tell_parked(claimed.parked)
     if not batch:
         return None
+    failpoints.hit("gitops.taken")
     held = await retiring.obstacles(cluster, batch)
     making = partial(_intent, retire_after=retire_after)
     try:
@@ -172,6 +171,7 @@ async def _write_batch(
     _count(outcome)
     failpoints.hit("gitops.recorded")
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
+    failpoints.hit("gitops.refreshed")
     await _to_its_end(repository.tidy, current)
     return wait
 
@@ -199,7 +199,7 @@ async def _land(
     making: Callable[[Job, Box, str], Intent],
 ) -> Outcome:
     try:
-        tip = await _to_its_end(repository.fetch, current)
+        tip = await _to_its_end(repository.tip, current)
         bases = await _note_base(database, batch, tip)
         failpoints.hit("gitops.claimed")
         intents = [making(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]

@@ -14,8 +14,9 @@ from controller.cli import app
 from controller.core.db import Database
 from controller.core.errors import Refused, Temporary
 from controller.core.settings import DatabaseSettings, QueueSettings
-from controller.domain import jobs, rolling
+from controller.domain import boxes, jobs, lifecycle, rolling
 from controller.domain.jobs import ApprovalNeeded, Job
+from controller.domain.lifecycle import Why
 from controller.sandbox.processes import free_port
 from tests import factories
 from tests.api.conftest import application
@@ -71,6 +72,19 @@ async def test_several_jobs_are_approved_at_once(database: Database, admin: Run)
     assert told == [f"approved: {one.id}" for one in made]
     async with database.transaction() as session:
         assert [one.id for one in await jobs.claim(session)] == [one.id for one in made]
+
+
+async def test_a_job_is_rejected_with_a_reason(database: Database, admin: Run) -> None:
+    made = await parked(database)
+    async with database.transaction() as session:
+        box = await boxes.get(session, made.box_id)
+        suspended = await lifecycle.suspend(session, box, Why("admin"))
+        assert suspended is not None
+        jobs.park(suspended, ApprovalNeeded("cap_reached"))
+    result = await asyncio.to_thread(admin, "jobs", "reject", suspended.id, "--reason", "not this one")
+    assert f"rejected: {suspended.id}" in result.output.splitlines()
+    refused = await asyncio.to_thread(admin, "jobs", "reject", made.id, "--reason", "not this one")
+    assert "job_not_rejectable" in str(refused.exception)
 
 
 async def test_a_job_that_waits_for_nothing_is_refused_with_the_apis_reason(database: Database, admin: Run) -> None:

@@ -60,8 +60,11 @@ class Trace:
         while not self._ending.is_set():
             try:
                 listed, since = self._cluster.applications()
-                for application in itertools.chain(listed, self._cluster.changes(since, 30)):
+                for application in listed:
                     self._see(application, time.time())
+                for change in self._cluster.changes(since, 30):
+                    if change.type != "BOOKMARK":
+                        self._see(change.object, time.time())
             except CloudError:
                 self._ending.wait(0.2)
 

@@ -15,8 +15,9 @@ from tests.faults.stands import ROOT, Stand
 POINTS = {
     "inbox.verified": "api", "inbox.stored": "api",
     "billing.taken": "worker", "billing.fetched": "worker", "billing.converged": "worker",
-    "gitops.claimed": "writer", "gitops.before_push": "writer", "gitops.after_push": "writer",
-    "gitops.recorded": "writer",
+    "gitops.taken": "writer", "gitops.claimed": "writer", "gitops.read": "writer", "gitops.built": "writer",
+    "gitops.before_push": "writer", "gitops.after_push": "writer", "gitops.recorded": "writer",
+    "gitops.refreshed": "writer",
     "sweeper.retention_ended": "sweeper", "sweeper.rung": "sweeper",
     "meter.inserted": "meter",
     "notices.claimed": "notices", "notices.sending": "notices", "notices.delivered": "notices",

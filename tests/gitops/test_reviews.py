@@ -158,6 +158,34 @@ def test_the_platform_may_number_and_ops_may_go_on_from_there(checkout: Checkout
     assert checkout.rules() == []
 
 
+def resized(checkout: Checkout) -> None:
+    """The platform resized the box, and that is in ``main``."""
+    for old, new in (("rev: 7", "rev: 8"), ('"pro"', '"team"'), ("volume_gib: 10", "volume_gib: 20")):
+        checkout.edit(old, new)
+    checkout.commit(f"box: resize\n\n{JOB}")
+    remotes.git(checkout.folder, "branch", "--force", "main")
+
+
+def test_a_revert_of_a_resize_passes_and_tells_what_will_be_corrected(checkout: Checkout) -> None:
+    resized(checkout)
+    remotes.git(checkout.folder, "revert", "--no-edit", "HEAD")
+    result = checkout.run("validate", "--base", "main")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "1 files, 1 boxes: no findings")
+    assert "will be corrected" in result.stdout
+    assert "a volume never shrinks, so spec.volume_gib will be 20 again (volume)" in result.stdout
+    assert "spec.rev is set by the platform alone and moves on to the next number (rev)" in result.stdout
+
+
+def test_a_smaller_volume_in_spec_refuses_nothing_and_an_old_rev_by_hand_does(checkout: Checkout) -> None:
+    resized(checkout)
+    checkout.edit('"team"', '"pro"')
+    checkout.edit("volume_gib: 20", "volume_gib: 12")
+    assert checkout.rules() == ["volume"]
+    assert checkout.run("validate", "--base", "main").exit_code == 0
+    checkout.edit("rev: 8", "rev: 7")
+    assert checkout.run("validate", "--base", "main").exit_code == 1
+
+
 def test_the_platform_must_not_touch_overrides(checkout: Checkout) -> None:
     checkout.edit("overrides: {}", "overrides: {memory_limit_mib: 4096}")
     checkout.commit(f"box: profile\n\n{JOB}")

@@ -100,13 +100,28 @@ async def test_a_parked_job_is_listed_with_its_reason_and_goes_on_once_approved(
     assert (shown["id"], shown["approvals"]["cap_reached"]["by"]) == (job.id, "admin")
 
 
+async def test_a_rejected_job_is_over_and_its_box_as_before(house: House) -> None:
+    held = await house.box()
+    asked = (await act(house, held.id, "resize", plan="team"))["job_id"]
+    async with house.database.transaction() as session:
+        jobs.park(await session.get_one(Job, asked), ApprovalNeeded("cap_reached"))
+    path, said = f"/admin/jobs/{asked}/reject", {"reason": "they wrote that they did not mean it"}
+    answers = [await house.admin("POST", path, json=said) for _ in range(2)]
+    assert (answers[0].json(), code(answers[1])) == ({"job_id": asked, "followed_by": None}, "job_not_held")
+    (shown,) = (await house.admin("GET", "/admin/jobs", params={"state": "rejected"})).json()
+    assert (shown["id"], "they wrote" in shown["error"]) == (asked, True)
+    assert (await house.admin("GET", f"/admin/boxes/{held.id}")).json()["spec"]["plan"] == "pro"
+
+
 async def test_only_an_admin_approves_a_job(house: House) -> None:
     held = await house.box()
     async with house.database.transaction() as session:
         (job,) = await session.scalars(select(Job).where(Job.box_id == held.id))
         jobs.park(job, ApprovalNeeded("cap_reached"))
     for headers in ({}, bearer(held.agent), bearer(held.proxy)):
-        assert (await house.http.post(f"/admin/jobs/{job.id}/approve", headers=headers)).status_code == 401
+        for verb, said in (("approve", None), ("reject", {"reason": "x"})):
+            path = f"/admin/jobs/{job.id}/{verb}"
+            assert (await house.http.post(path, headers=headers, json=said)).status_code == 401
     assert (await house.admin("POST", f"/admin/jobs/{job.id}/retry")).status_code == 409
 
 
