@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -95,14 +94,10 @@ async def _told(session: AsyncSession, one: Rollout) -> dict[str, Any]:
         "troubles": [{"box_id": box_id, "reason": reason} for box_id, reason in troubles],
         "actor": one.actor,
         "batch": one.batch,
-        "soak_seconds": _seconds(one.soak),
-        "patience_seconds": _seconds(one.patience),
+        "soak_seconds": one.soak.total_seconds(),
+        "patience_seconds": one.patience.total_seconds(),
         "failures_percent": one.failures_percent,
         "well_since": one.whole_since,
         "started_at": one.started_at,
         "ended_at": one.ended_at,
     }
-
-
-def _seconds(time: timedelta) -> float:
-    return time.total_seconds()

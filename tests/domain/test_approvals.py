@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,12 +13,6 @@ from controller.domain.lifecycle import LifecycleSettings, Why
 from tests.domain.test_work import NOON, job
 
 NEEDED = ApprovalNeeded("too_many", limit=3)
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def parked(session: AsyncSession) -> Job:

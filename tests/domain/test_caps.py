@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,12 +23,6 @@ from tests.domain.test_work import NOON, job
 HOURLY = CapSettings(cap_endings_a_batch=0, cap_endings_an_hour=2, cap_dunning_an_hour=2)
 BATCHED = CapSettings(cap_endings_a_batch=2, cap_endings_an_hour=0, cap_dunning_an_hour=0)
 OFF = CapSettings(cap_endings_a_batch=0, cap_endings_an_hour=0, cap_dunning_an_hour=0)
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def box(session: AsyncSession) -> Box:

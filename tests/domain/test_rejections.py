@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.core.db import Database
 from controller.core.errors import Conflict, Invalid, NotFound, Permanent
 from controller.domain import boxes, connections, jobs, lifecycle, rejections, subscriptions
 from controller.domain.boxes import Box
@@ -22,17 +20,6 @@ from tests import factories
 ADMIN = Why("admin", "by hand")
 STRIPE = Why("stripe", "evt_2")
 NOW = LifecycleSettings(retention=timedelta(0))
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return factories.mint()
 
 
 @pytest.fixture

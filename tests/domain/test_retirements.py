@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
-from controller.core.db import Database
 from controller.core.errors import Permanent
 from controller.domain import boxes, caps, jobs, lifecycle, retirements
 from controller.domain.boxes import Box
@@ -21,12 +19,6 @@ from tests.domain.test_work import job
 
 WEEK = timedelta(days=7)
 SHA = "a" * 40
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def land(session: AsyncSession) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.core.db import Database
 from controller.core.errors import Conflict, NotFound, Permanent
 from controller.domain import boxes, jobs, lifecycle, retries
 from controller.domain.boxes import Box
@@ -17,12 +16,6 @@ from controller.domain.lifecycle import Mint, Why
 from tests import factories
 
 ADMIN = Why("admin")
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def made(session: AsyncSession) -> tuple[Mint, Box]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
-from controller.core.db import Database
 from controller.core.errors import CloudError, Conflict, Invalid, NotFound
 from controller.domain import boxes, lifecycle, releases, rolling, rollouts
 from controller.domain.lifecycle import Why
@@ -19,12 +17,6 @@ from tests.domain import fleets
 from tests.domain.fleets import NEW, OLD, QUICK
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def test_rings_follow_one_another_until_the_release_is_the_fleets(session: AsyncSession) -> None:

@@ -14,10 +14,8 @@ from controller.domain.conditions import HALT_WITHIN, Condition, Kind
 from controller.domain.jobs import STUCK_AFTER, ApprovalNeeded, Job
 from controller.domain.lifecycle import Why
 from controller.domain.sightings import Look, Sighting
-from tests.domain.test_retirements import session
 from tests.domain.test_work import job
 
-__all__ = ["session"]
 CALM = Look("", 1, "Synced", "Healthy", "Succeeded", "2026-11-01T00:00:00Z", None, 9, held=False)
 
 
