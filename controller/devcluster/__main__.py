@@ -19,7 +19,7 @@ PLACES = {
     "stripe": "http://localhost:30082",
     "telegram": "http://localhost:30083  (chat here as the customer)",
     "mail": "http://localhost:30084",
-    "git": "ssh://git@localhost:30085, pages of it: kubectl port-forward service/git 8000",
+    "git": "ssh://git@localhost:30085/gitops.git  (with GIT_SSH_KEY of the Secret platform)",
     "cluster": f"kubectl --kubeconfig {KUBECONFIG.relative_to(ROOT)}",
 }
 

@@ -17,6 +17,7 @@ from tests.charts.deployments import ENVIRONMENTS, Object, changed, of, rendered
 PRIVATE = re.compile(r"/(internal|admin)/.*|/(metrics|healthz|readyz|docs.*|redoc|openapi\.json)")
 DIFFER = {
     ("Deployment", "spec.template.spec.containers.*.env.CELL.value"),
+    ("Deployment", "spec.template.spec.containers.*.env.CHARTS_URL.value"),
     ("Deployment", "spec.template.spec.containers.*.env.GIT_REMOTE.value"),
     ("Deployment", "spec.template.spec.containers.*.env.GIT_SSH_KEY"),
     ("Deployment", "spec.template.spec.containers.*.env.GIT_TOKEN"),

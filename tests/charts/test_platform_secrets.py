@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from api.settings import ApiSettings, SecretEndpointSettings
+from controller.clients.charts import ChartSettings
 from controller.clients.email import MailSettings
 from controller.clients.forge import ForgeSettings
 from controller.clients.kubernetes import ClusterSettings
@@ -24,6 +25,8 @@ from controller.domain.lifecycle import LifecycleSettings
 from controller.domain.pod_metrics import PodMetricsSettings
 from controller.gitops.repository import Repository
 from controller.workers.notices import NoticeSettings
+from controller.workers.rollouts import RolloutSettings
+from controller.workers.stopping import StoppageSettings
 from controller.workers.sweeper import SweeperSettings
 from proxy.settings import ProxySettings
 from tests.charts.deployments import PROCESSES, Object, changed, of, pod, rendered
@@ -33,7 +36,7 @@ STORE = (DatabaseSettings, QueueSettings)
 CONTROL = (*STORE, SealingSettings, TokenSettings, BoxSettings)
 """What ``controller.workers.context`` loads."""
 READS: dict[str, tuple[type[Group], ...]] = {
-    "api": (*CONTROL, ApiSettings, StripeSettings),
+    "api": (*CONTROL, ApiSettings, StripeSettings, ChartSettings),
     "meter": (*STORE, MetricsSettings),
     "migrate": (DatabaseSettings,),
     "notices": (
@@ -42,8 +45,8 @@ READS: dict[str, tuple[type[Group], ...]] = {
     ),
     "proxy": (*STORE, TokenSettings, ProxySettings),
     "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
-    "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, MetricsSettings),
-    "watcher": (*STORE, ClusterSettings, PodMetricsSettings, MetricsSettings),
+    "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, RolloutSettings, MetricsSettings),
+    "watcher": (*STORE, ClusterSettings, PodMetricsSettings, StoppageSettings, MetricsSettings),
     "worker": (*CONTROL, StripeSettings, MetricsSettings),
     "writer": (
         *CONTROL, get_type_hints(Repository.__init__)["settings"], CapSettings, ClusterSettings, MetricsSettings
@@ -135,6 +138,12 @@ def external(process: str) -> Object:
 
 def test_every_process_and_the_migrations_are_looked_at() -> None:
     assert sorted([*PROCESSES, "migrate"]) == ALL
+
+
+def test_whoever_asks_which_cell_it_serves_is_told() -> None:
+    asking = {process for process in ALL if any("cell" in group.model_fields for group in READS[process])}
+    assert "watcher" in asking
+    assert asking == {process for process in ALL if "CELL" in {one["name"] for one in environment(process)}}
 
 
 @pytest.mark.parametrize("process", ALL)

@@ -28,12 +28,7 @@ SECRET = SecretStr(WEBHOOK_SECRET)
 
 
 def client(url: str = "http://127.0.0.1:1") -> Stripe:
-    return Stripe(
-        StripeSettings(
-            stripe_api_key=SecretStr("sk_test_shop"),
-            stripe_api_url=url,
-        )
-    )
+    return Stripe(StripeSettings(stripe_api_key=SecretStr("sk_test_shop"), stripe_api_url=url))
 
 
 def subscription(**changed: Any) -> library.Subscription:

@@ -6,6 +6,7 @@ One machine for all: the way is broken off, gone to its end, gone again with not
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from tests.devcluster.test_repositories import git
 from tests.gitops.hosts import ssh_host
 from tests.sandbox.stripe.serving import serving
 
+pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh client on this machine")
 ROOT = cells.ROOT.parent
 SPACE = "openclaw-cloud"
 CHARTS = f"configmap/{SPACE}/charts"

@@ -25,7 +25,7 @@ def test_each_executable_that_is_missing_has_a_line_of_its_own(
 @pytest.mark.parametrize(("call", "what"), [("docker version --format", "daemon"), ("docker buildx version", "buildx")])
 def test_what_docker_lacks_is_said(machine: Machine, call: str, what: str) -> None:
     machine.have(broken=[call])
-    (told,) = tools.missing()
+    (told,) = [line for line in tools.missing() if "docker" in line]
     assert told.startswith(f"missing: docker's {what}, which ")
 
 

@@ -143,9 +143,7 @@ async def test_an_event_that_cannot_be_handled_waits_and_blocks_no_other(shop: S
 
 
 async def test_an_event_waits_while_stripe_refuses_our_key(shop: Shop, stripe_url: str) -> None:
-    settings = StripeSettings(
-        stripe_api_key=SecretStr("rk_live_mistaken"), stripe_api_url=stripe_url
-    )  # fmt: skip
+    settings = StripeSettings(stripe_api_key=SecretStr("rk_live_mistaken"), stripe_api_url=stripe_url)
     await shop.buy()
     await dataclasses.replace(shop, stripe=Stripe(settings)).deliver(shop.events())
     async with shop.database.transaction() as session:
