@@ -98,7 +98,7 @@ def test_without_an_issuer_it_is_scraped_in_plain_http() -> None:
     assert endpoint("secrets", secrets=plain).keys() == {"port", "path", "interval"}
 
 
-@pytest.mark.parametrize("kind", ["PodMonitor"])
+@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
 def test_prometheus_finds_them_by_the_labels_that_it_looks_for(kind: str) -> None:
     assert {one["metadata"]["labels"]["release"] for one in made(kind).values()} == {"prometheus"}
 
