@@ -101,6 +101,8 @@ class Sync:
             return
         # Seen again: whoever asks for an operation while the chart renders must not find it ended as an older one.
         application = self._store.get(APPLICATION, ARGO, name) or application
+        if application.get("spec", {}).get("source") != source:
+            return  # what was rendered is not wanted any more; the change itself brings the next look
         found = differences.compare(self._store, name, wanted)
         if "operation" in application and _ended(application):  # asked for: it is not what was given up
             self._attempts.pop(name, None)
