@@ -16,6 +16,7 @@ from controller.domain import (
     notices,
     pod_metrics,
     progress,
+    reservations,
     subscriptions,
     tokens,
     usage,
@@ -25,5 +26,5 @@ from controller.domain import (
 METADATA = Base.metadata
 MODULES = (
     adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
-    progress, subscriptions, tokens, usage, vault,
+    progress, reservations, subscriptions, tokens, usage, vault,
 )  # fmt: skip

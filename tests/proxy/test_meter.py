@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.proxy.conftest import Clock, Door, proxy
+from tests.proxy.conftest import Door, proxy
 from tests.proxy.provider import DONE, USAGE, completion, event, says, streams
 from tests.proxy.waiting import until
 
@@ -79,7 +79,7 @@ async def test_figures_that_cannot_be_tokens_are_replaced_by_an_estimate(door: D
 
 
 async def test_without_redis_usage_goes_straight_to_postgres_and_into_the_months_sums(door: Door, dsn: str) -> None:
-    with proxy(dsn, "redis://127.0.0.1:9/0", door.provider.base, Clock()) as base:
+    with proxy(dsn, "redis://127.0.0.1:9/0", door.provider.base) as base:
         async with httpx.AsyncClient(headers=door.http.headers, timeout=20) as http:
             body = {"model": "small", "messages": []}
             ids = {(await http.post(f"{base}/v1/chat/completions", json=body)).headers["x-request-id"] for _ in "abc"}
