@@ -44,12 +44,13 @@ async def write(session: AsyncSession, facts: Facts) -> list[str]:
 async def write_usage(session: AsyncSession) -> list[str]:
     """Tell whoever has used nine tenths of the plan, once a period; the ids of the new notices."""
     made: list[str] = []
-    for box, period_start in (await session.execute(_nearly_used_up())).all():
+    for row in await session.execute(_nearly_used_up()):
+        box, period_start = row[0], row[1]
         made += await notices.write(session, box, letters.USAGE_90, period_start.isoformat())
     return made
 
 
-def _nearly_used_up() -> Select[tuple[Box, datetime]]:
+def _nearly_used_up() -> Select[Box, datetime]:
     used = UsageMonthly.input_tokens + UsageMonthly.output_tokens
     much = or_(*(and_(Box.plan == plan.name, used * 10 >= plan.tokens * 9) for plan in PLANS.values()))
     told = select(Notice.id).where(
