@@ -102,8 +102,7 @@ class Journal:
     def open(self, row: Reservation) -> None:
         """The call is under way; it will be committed soon."""
         self._changed[row.request_id] = row
-        if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._ring)
+        self._ring_soon()
 
     async def delivering(self, row: Reservation, measured: Measured | None = None) -> None:
         """Return once the row is committed as delivering, with its exact measurement if that is known already.
@@ -131,6 +130,7 @@ class Journal:
         self._changed.pop(row.request_id, None)
         if row.written:
             self._removed.add(row.request_id)
+            self._ring_soon()
 
     def settled(self, row: Reservation) -> None:
         """Its usage is on its way, and the row goes with it: nothing of it is written any more."""
@@ -162,6 +162,10 @@ class Journal:
 
     def _ring(self) -> None:
         self._wake.set()
+
+    def _ring_soon(self) -> None:
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._ring)
 
     async def _rung(self) -> None:
         try:

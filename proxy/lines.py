@@ -20,7 +20,7 @@ import hiredis
 from controller.core.errors import Temporary, foreign
 
 Reply: TypeAlias = "int | bytes | list[Reply] | None"
-Part: TypeAlias = "str | bytes | int"
+Part: TypeAlias = "str | bytes | int | float"
 
 PATIENCE_SECONDS = 2.0
 """A server that leaves a command unanswered for so long is taken for gone, with all that wait for it."""

@@ -38,7 +38,7 @@ class ProxySettings(Group):
     upstream_idle: timedelta = Field(default=timedelta(seconds=120))
     """The longest silence within a response."""
 
-    rate_per_second: int = Field(default=10, ge=1)
+    rate_per_second: float = Field(default=10, gt=0)
     """Calls a second of one customer in the long run, over all replicas. 10: a loop that went wild, not a person."""
 
     rate_burst: int = Field(default=10, ge=1)
