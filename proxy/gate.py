@@ -111,9 +111,11 @@ class Gate:
         """
         if self._seen.get(token.lookup, 0.0) > asyncio.get_running_loop().time():
             return
-        allowed = await self._status(token)
+        status = await self._status(token)
+        allowed = {b"ok": True, b"stopped": False}.get(status)
         if allowed is None:
-            self._parts.guesses.check(address)
+            if status != b"stale" and not self._parts.verdicts.knows(token):
+                self._parts.guesses.check(address)
             try:
                 allowed = (await self._parts.verdicts.load(token)).allowed
             except NotAllowed:
@@ -227,19 +229,19 @@ class Gate:
             period_start=verdict.period_start,
             model=ask.prepared.model,
             held_tokens=ask.input_bound + output,
-            input_tokens=estimate(ask.prepared.size_bytes),
+            input_tokens=min(estimate(ask.prepared.size_bytes), ask.input_bound),
             at=clock.now(),
             quota_key=verdict.quota_key,
         )
 
-    async def _status(self, token: Token) -> bool | None:
-        """Whether the token may call, by Redis; None if it does not know."""
+    async def _status(self, token: Token) -> bytes:
+        """What Redis knows of the token, in a word of its script."""
         try:
             reply = await self._parts.line.run(scripts.STATUS, token.key)
         except RedisAway:
-            return None
+            return b"unknown"
         assert isinstance(reply, list)
-        return {b"ok": True, b"stopped": False}.get(_bytes(reply[0]))
+        return _bytes(reply[0])
 
     def _remember(self, token: Token) -> None:
         self._seen[token.lookup] = asyncio.get_running_loop().time() + SEEN_SECONDS

@@ -90,7 +90,8 @@ class Relay(Response):
         async for chunk in self._answer.content.iter_any():
             await self._pass(send, reader.feed(chunk))
         await self._pass(send, reader.rest())
-        await self._call.hand_on()
+        if reader.delivered:
+            await self._call.hand_on()
         await send({"type": "http.response.body", "body": b""})
 
     async def _pass(self, send: Send, chunk: bytes) -> None:

@@ -142,6 +142,10 @@ class Verdicts:
             running.add_done_callback(lambda _: self._loading.pop(token.lookup, None))
         return await asyncio.shield(running)  # who leaves must not end it for those who wait as well
 
+    def knows(self, token: Token) -> bool:
+        """Whether the token was proven here a while ago."""
+        return token.lookup in self._proven
+
     async def doubt(self, box_id: str) -> list[str]:
         """Something changed for a box: its tokens' verdicts are asked for anew; their lookups."""
         self._changes += 1
