@@ -27,7 +27,7 @@ from controller.gitops.repository import Repository
 from controller.workers.notices import NoticeSettings
 from controller.workers.rollouts import RolloutSettings
 from controller.workers.sweeper import SweeperSettings
-from proxy.settings import ProxySettings
+from proxy.settings import LedgerSettings, ProxySettings
 from tests.charts.deployments import PROCESSES, Object, changed, of, pod, rendered
 from tests.charts.test_platform_migration import wave
 
@@ -42,7 +42,7 @@ READS: dict[str, tuple[type[Group], ...]] = {
         *STORE, SealingSettings, TelegramSettings, MailSettings, NoticeSettings, LifecycleSettings, MetricsSettings,
         ForgeSettings,
     ),
-    "proxy": (*STORE, TokenSettings, ProxySettings),
+    "proxy": (*STORE, TokenSettings, ProxySettings, LedgerSettings),
     "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
     "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, RolloutSettings, MetricsSettings),
     "watcher": (*CONTROL, ClusterSettings, PodMetricsSettings, MetricsSettings),
