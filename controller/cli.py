@@ -122,7 +122,7 @@ def watcher() -> None:
     from controller.workers import watcher as watching
 
     async def work(stop: asyncio.Event) -> None:
-        parts, cluster, often = context.build(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
+        parts, cluster, often = context.stores(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
         halt = load(stopping.StoppageSettings)
         async with asyncio.TaskGroup() as all_three:
             all_three.create_task(watching.run(parts.database, cluster, parts.bell, stop))

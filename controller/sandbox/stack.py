@@ -139,9 +139,7 @@ class Stack:
     async def _open_shop(self) -> str:
         """Prices and our webhook endpoint at Stripe; the endpoint's secret."""
         settings = StripeSettings(
-            stripe_api_key=SecretStr(self.state.stripe_api_key),
-            stripe_api_url=self.state.url("stripe"),
-            stripe_webhook_secret=SecretStr("none yet"),
+            stripe_api_key=SecretStr(self.state.stripe_api_key), stripe_api_url=self.state.url("stripe")
         )
         client = Stripe(settings)
         await client.ensure_prices(PLANS)
