@@ -80,7 +80,9 @@ def worker() -> None:
 @app.command()
 def writer() -> None:
     """Run the git writer, the only process with the push credential."""
-    _check_git()
+    from controller.gitops import commands
+
+    commands.check_version()
     _dramatiq("controller.workers.actors:writer_broker", "gitops", threads=1)
 
 
@@ -164,7 +166,6 @@ def up(
     ready_file: Annotated[Path | None, typer.Option(help="Where to write the addresses once all is ready.")] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C."""
-    _check_git()
     from controller.sandbox import stack
 
     raise typer.Exit(asyncio.run(stack.up(data, ready_file)))
@@ -173,7 +174,6 @@ def up(
 @app.command()
 def demo(json_file: JsonFile = None) -> None:
     """Buy a box, talk to it, change it and cancel it, on this machine."""
-    _check_git()
     from controller.sandbox import demo as showing
 
     raise typer.Exit(asyncio.run(showing.run(json_file)))
@@ -303,12 +303,6 @@ def main() -> None:
     except CloudError as error:
         typer.echo(f"openclaw-cloud: {error}", err=True)
         sys.exit(1)
-
-
-def _check_git() -> None:
-    from controller.gitops import commands
-
-    commands.check_version()
 
 
 def _dramatiq(broker: str, queue: str, *, threads: int) -> None:

@@ -28,7 +28,7 @@ from controller.workers.notices import NoticeSettings
 from controller.workers.rollouts import RolloutSettings
 from controller.workers.stopping import StoppageSettings
 from controller.workers.sweeper import SweeperSettings
-from proxy.settings import ProxySettings
+from proxy.settings import LedgerSettings, ProxySettings
 from tests.charts.deployments import PROCESSES, Object, changed, of, pod, rendered
 from tests.charts.test_platform_migration import wave
 
@@ -43,7 +43,7 @@ READS: dict[str, tuple[type[Group], ...]] = {
         *STORE, SealingSettings, TelegramSettings, MailSettings, NoticeSettings, LifecycleSettings, MetricsSettings,
         ForgeSettings,
     ),
-    "proxy": (*STORE, TokenSettings, ProxySettings),
+    "proxy": (*STORE, TokenSettings, ProxySettings, LedgerSettings),
     "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
     "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, RolloutSettings, MetricsSettings),
     "watcher": (*STORE, ClusterSettings, PodMetricsSettings, StoppageSettings, MetricsSettings),

@@ -46,7 +46,9 @@ SHOWN = {
         "watcher_last_event_timestamp_seconds", "watcher_last_contact_timestamp_seconds", "watcher_failures_total",
         "pod_metrics_rows_total", "pod_metrics_failures_total", "pod_metrics_last_success_timestamp_seconds",
     },
-    "meter": {"meter_lag_seconds", "meter_backlog_entries", "meter_set_aside", "meter_entries_total"},
+    "meter": {
+        "meter_lag_seconds", "meter_backlog_entries", "meter_set_aside", "meter_entries_total", "meter_recovered_total",
+    },
 }  # fmt: skip
 THEIRS = {"implementation", "major", "minor", "patchlevel", "version", "generation", "le"}
 """Labels of the client library's own metrics."""
