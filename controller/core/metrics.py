@@ -53,7 +53,7 @@ def registry() -> CollectorRegistry:
 
 
 REGISTRY = registry()
-"""This process's; web applications, of which a test makes many in one process, have one each."""
+"""This process's; web applications, of which a test makes many in one process, have one more each."""
 
 
 def counter(name: str, told: str, *labels: str) -> Counter:
@@ -71,9 +71,9 @@ def histogram(name: str, told: str, *labels: str) -> Histogram:
     return Histogram(name, told, _bounded(labels), registry=REGISTRY, buckets=SECONDS)
 
 
-def page(shown: CollectorRegistry = REGISTRY) -> tuple[bytes, str]:
-    """The registry in Prometheus' text format, and its content type."""
-    return generate_latest(shown), CONTENT_TYPE_LATEST
+def page(*more: CollectorRegistry) -> tuple[bytes, str]:
+    """This process's registry and ``more``, which share no name, in Prometheus' text format; its content type."""
+    return b"".join(generate_latest(one) for one in (REGISTRY, *more)), CONTENT_TYPE_LATEST
 
 
 def serve(settings: MetricsSettings) -> None:
