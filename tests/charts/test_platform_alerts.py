@@ -60,7 +60,7 @@ VALUES: dict[str, set[str]] = {
     "kind": set(Kind),
     "namespace": {"openclaw-cloud"},
     "state": {*JobState, *RolloutState},
-    "status": {"5.."},
+    "status": {"5..", "[45].."},
 }
 """What a label may be asked for; a misspelt one would be an alert that never fires."""
 
