@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import aiohttp
 import asyncpg
 import orjson
 import redis.asyncio as redis
@@ -32,11 +31,13 @@ from controller.core.settings import DatabaseSettings, QueueSettings, TokenSetti
 from proxy import body, errors, limits, meter, naming
 from proxy.auth import Doorkeeper
 from proxy.body import Prepared
+from proxy.catalog import Endpoint
 from proxy.meter import Meter
 from proxy.reading import Reader
+from proxy.routes import Routes, plan
 from proxy.settings import ProxySettings
 from proxy.stream import Relay, Whole, unless_left
-from proxy.upstream import Upstream
+from proxy.upstream import Answer, Ask, Upstream
 
 log = logs.get(__name__)
 
@@ -70,9 +71,16 @@ class Proxy:
     """One process's proxy."""
 
     def __init__(
-        self, settings: ProxySettings, door: Doorkeeper, upstream: Upstream, used: Meter, pool: asyncpg.Pool
+        self,
+        settings: ProxySettings,
+        routes: Routes,
+        door: Doorkeeper,
+        upstream: Upstream,
+        used: Meter,
+        pool: asyncpg.Pool,
     ) -> None:
         self._settings = settings
+        self._routes = routes
         self._door = door
         self._upstream = upstream
         self._meter = used
@@ -85,7 +93,7 @@ class Proxy:
         try:
             admitted = await self._door.admit(request.headers.get("authorization", ""))
             raw = await body.read(request)
-            prepared = body.prepare(raw, self._settings.llm_models)
+            prepared = body.prepare(raw, self._routes.catalog, admitted.allowance.plan)
             if admitted.allowance.used_up():
                 response = limits.answer(request_id, admitted.allowance, prepared)
             else:
@@ -101,12 +109,13 @@ class Proxy:
         return response
 
     async def models(self, request: Request) -> Response:
-        """``GET /v1/models``: the public names."""
+        """``GET /v1/models``: the public names that the customer's plan has."""
         try:
-            await self._door.admit(request.headers.get("authorization", ""))
+            admitted = await self._door.admit(request.headers.get("authorization", ""))
         except CloudError as error:
             return errors.answer(error)
-        listed = [{"id": name, "object": "model", "owned_by": "openclaw-cloud"} for name in self._settings.llm_models]
+        names = self._routes.catalog.of_plan(admitted.allowance.plan)
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "openclaw-cloud"} for name in names]
         return Response(orjson.dumps({"object": "list", "data": listed}), media_type="application/json")
 
     async def healthz(self, _: Request) -> Response:
@@ -128,7 +137,10 @@ class Proxy:
 
     async def _forward(self, call: Call) -> Response:
         start = time.perf_counter()
-        answer = await self._upstream.ask(call.prepared.content)
+        prepared = call.prepared
+        routes = self._routes.to(prepared.model, Endpoint.CHAT)
+        ask = Ask(routes, Endpoint.CHAT, prepared.content, stream=prepared.stream, who=call.box_id)
+        answer = await self._upstream.ask(ask)
         self._counters.seconds.observe(time.perf_counter() - start)
         if call.prepared.stream and answer.status < 400:
             finished = partial(self._note, call)
@@ -162,6 +174,7 @@ def create(
 ) -> Starlette:
     """The application; its connections live as long as it does. ``clock`` (seconds) ages what is known of tokens."""
     handlers: dict[Any, Any] = {HTTPException: _no_route}
+    routes = plan(settings)
     app = Starlette(middleware=[Middleware(naming.Naming)], exception_handlers=handlers)
 
     @contextlib.asynccontextmanager
@@ -172,9 +185,9 @@ def create(
         stream = _stream(queue)
         used = Meter(stream, pool)
         handing_on = asyncio.create_task(used.run())
-        async with Upstream(settings) as upstream:
+        async with Upstream(settings, routes) as upstream:
             door = Doorkeeper(pool, tokens.token_pepper.get_secret_value(), clock)
-            _mount(app, Proxy(settings, door, upstream, used, pool))
+            _mount(app, Proxy(settings, routes, door, upstream, used, pool))
             yield
         await used.drain()
         handing_on.cancel()
@@ -224,7 +237,7 @@ async def _no_route(_: Request, error: HTTPException) -> Response:
     return errors.answer(errors.NoSuchRoute("route_unknown", status=error.status_code))
 
 
-def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
+def _kept(answer: Answer) -> dict[str, str]:
     return {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
 
 

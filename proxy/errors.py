@@ -35,6 +35,12 @@ class UnknownModel(CloudError):
     status = 404
 
 
+class ModelNotAllowed(CloudError):
+    """Raised for a model that the customer's plan does not have."""
+
+    status = 403
+
+
 class BoxStopped(CloudError):
     """Raised when the token is right and its box is suspended, ended or the token revoked."""
 

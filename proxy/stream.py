@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from controller.core import log as logs
 from proxy.reading import Reader
+from proxy.upstream import Answer
 
 log = logs.get(__name__)
 
@@ -42,7 +43,7 @@ class Relay(Response):
 
     def __init__(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: Answer,
         reader: Reader,
         headers: Mapping[str, str],
         finished: Callable[[], None],
