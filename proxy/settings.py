@@ -71,3 +71,28 @@ class ProxySettings(Group):
         """Of the providers that are asked directly."""
         simple = {} if self.llm_upstream_key is None else {SIMPLE: self.llm_upstream_key}
         return {**simple, **self.llm_keys}
+
+
+class TranslatorSettings(Group):
+    """Where the translator listens and whom it asks. The keys of the providers that it speaks to live here alone."""
+
+    translator_host: str = "127.0.0.1"
+    translator_port: int = 8004
+    translator_token: SecretStr
+    """What the proxy shows."""
+
+    llm_catalog: CatalogText
+    """As the proxy's."""
+
+    translated_keys: dict[str, SecretStr]
+    """The key of each provider whose wire is not OpenAI's, as JSON."""
+
+    translator_most: int = Field(default=200, ge=1)
+    """Calls at the same time; one more is 503, and the proxy asks the next provider. 200: a process translates about
+    30 000 pieces a second, and a stream has some tens."""
+
+    upstream_timeout: timedelta = Field(default=timedelta(seconds=600))
+    """For a whole response; as the proxy's."""
+
+    upstream_idle: timedelta = Field(default=timedelta(seconds=120))
+    """The longest silence within a response; as the proxy's."""
