@@ -19,11 +19,12 @@ NAMES = ("first", "second", "plain")
 
 
 def text(models: str, *, bases: dict[str, str] | None = None) -> str:
-    """A catalog with ``models`` over the providers first, second and plain, which does not know developers."""
+    """A catalog with ``models`` over the providers first, second, plain, which knows no developers, and gone."""
     lines = ["providers:"]
     for name in NAMES:
         base = (bases or {}).get(name, "http://127.0.0.1:9/v1")
         lines.append(f"  {name}: {{base_url: '{base}', developer: {str(name != 'plain').lower()}, {_SPEAKS}}}")
+    lines.append("  gone: {base_url: 'http://127.0.0.1:9/v1'}")
     return "\n".join([*lines, "models:", models])
 
 
@@ -56,7 +57,7 @@ async def opened(
         made = {name: await stack.enter_async_context(providers.running()) for name in NAMES}
         given: dict[str, Any] = {
             "llm_catalog": text(models, bases={name: one.base for name, one in made.items()}),
-            "llm_keys": {name: SecretStr(f"key-of-{name}") for name in NAMES},
+            "llm_keys": {name: SecretStr(f"key-of-{name}") for name in (*NAMES, "gone")},
         }
         base = stack.enter_context(proxy(dsn, door.queue_url, door.provider.base, Clock(), **given | changed))
         http = httpx.AsyncClient(base_url=base, headers={"authorization": f"Bearer {token}"}, timeout=20)
