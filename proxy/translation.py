@@ -24,6 +24,7 @@ from litellm.llms.anthropic.chat.transformation import (
     ANTHROPIC_TOOL_NAME_REVERSE_MAP_KEY,
     AnthropicConfig,
 )
+from litellm.llms.base_llm.chat.transformation import BaseLLMException
 from litellm.llms.gemini.chat.transformation import GoogleAIStudioGeminiConfig
 from litellm.llms.vertex_ai.gemini.transformation import transform_request_body
 from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import (
@@ -44,6 +45,12 @@ PASSED = frozenset(
     }
 )  # fmt: skip
 """What of a body beside its messages is translated; nothing else of it reaches litellm."""
+
+REFUSALS = (
+    *litellm.LITELLM_EXCEPTION_TYPES, BaseLLMException,
+    LookupError, TypeError, ValueError, AttributeError, AssertionError,
+)  # fmt: skip
+"""What litellm raises for what it cannot say; the built-in ones where a body has another type than it thought."""
 
 LEAST_THINKING = 1024
 """Anthropic's smallest budget, which must be below the answer's limit."""
@@ -102,7 +109,7 @@ class Anthropic:
             as_json = bool(options.pop("json_mode", False))
             _bound_thinking(options)
             request = config.transform_request(model, _messages(body), options, names, headers)
-        except Exception as exc:  # litellm raises what it likes
+        except REFUSALS as exc:
             raise Untranslatable(str(exc)) from exc
         own_names = names.get(ANTHROPIC_TOOL_NAME_REVERSE_MAP_KEY) or {}
         stream = AnthropicStream(None, False, as_json, tool_name_reverse_map=own_names)
@@ -128,7 +135,7 @@ class Gemini:
             options = config.map_openai_params(_parameters(config, model, body), {}, model, True)
             asked = _Asked(dict(options))
             request = transform_request_body(_messages(body), model, options, "gemini", {}, None)
-        except Exception as exc:  # litellm raises what it likes
+        except REFUSALS as exc:
             raise Untranslatable(str(exc)) from exc
         stream = GeminiStream(None, False, asked)
 
@@ -161,7 +168,7 @@ class Rest:
         try:
             async for chunk in answer:
                 yield _event(chunk)
-        except Exception as exc:  # litellm raises what it likes
+        except REFUSALS as exc:
             raise _fault(exc) from exc
         finally:
             await answer.aclose()
@@ -173,7 +180,7 @@ class Rest:
                 model=f"{self.vendor}/{model}", messages=_messages(body), api_key=key, api_base=self.base_url,
                 num_retries=0, max_retries=0, timeout=self.timeout.total_seconds(), **given, **more,
             )  # fmt: skip
-        except Exception as exc:  # litellm raises what it likes
+        except REFUSALS as exc:
             raise _fault(exc) from exc
 
 
