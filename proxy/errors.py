@@ -85,6 +85,11 @@ def spoken(status: int, message: str, code: str) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
+def event(error: CloudError) -> bytes:
+    """The error as an event of a stream that has begun."""
+    return b"data: " + bytes(answer(error).body) + b"\n\n"
+
+
 async def no_route(_: Request, error: Exception) -> Response:
     """The answer to a path or a method that is not served."""
     return answer(NoSuchRoute("route_unknown", status=getattr(error, "status_code", 404)))
