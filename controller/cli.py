@@ -72,6 +72,14 @@ def proxy() -> None:
 
 
 @app.command()
+def translator() -> None:
+    """Serve OpenAI's chat in front of providers that speak otherwise."""
+    from proxy.translator import run
+
+    run()
+
+
+@app.command()
 def worker() -> None:
     """Run the Dramatiq workers for outside events."""
     _dramatiq("controller.workers.actors:billing_broker", "billing", threads=4)
