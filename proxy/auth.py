@@ -14,7 +14,7 @@ import bcrypt
 from controller.core import crypto
 from controller.core.errors import NotAllowed, Temporary, foreign
 from controller.domain import token_format
-from controller.domain.states import RUNNING
+from controller.domain.states import State
 from proxy.errors import BoxStopped
 from proxy.limits import Allowance
 
@@ -58,7 +58,9 @@ _UNKNOWN = _Verdict(None, allowed=False, allowance=Allowance("starter", "en", 0,
 
 def _read(row: asyncpg.Record) -> _Verdict:
     allowance = Allowance(row["plan"], row["locale"], int(row["spent"]), row["period_end"])
-    return _Verdict(row["hash"], not row["revoked"] and row["state"] in RUNNING, allowance, at=0.0)
+    # a standby runs and may not call: there is nobody whose usage that would be
+    allowed = not row["revoked"] and row["state"] == State.ACTIVE
+    return _Verdict(row["hash"], allowed, allowance, at=0.0)
 
 
 class Doorkeeper:

@@ -9,8 +9,11 @@ from controller.domain import boxes, jobs, letters, notices, progress
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 
-NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
+NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.PREPARE.value, Verb.REACTIVATE.value})
 """Verbs after which the gateway itself must have reported ready, with its own token."""
+
+STARTS = frozenset({Verb.PROVISION.value, Verb.CLAIM.value})
+"""Verbs at whose end the customer's agent is live."""
 
 
 async def report_ready(session: AsyncSession, box_id: str, *, profile: int, gateway: str) -> list[str]:
@@ -31,7 +34,7 @@ async def finish(session: AsyncSession, box: Box) -> list[str]:
         if _complete(job, box):
             jobs.done(job)
             await progress.add(session, box.id, "done", job=job.id, verb=job.verb, rev=job.rev)
-            if job.verb == Verb.PROVISION:
+            if job.verb in STARTS:
                 written += await notices.write(session, box, letters.AGENT_LIVE, job.id)
     return written
 
@@ -39,6 +42,9 @@ async def finish(session: AsyncSession, box: Box) -> list[str]:
 def _complete(job: Job, box: Box) -> bool:
     if box.synced_rev > job.rev:
         return True
+    if job.verb == Verb.CLAIM:
+        # It ran before and stayed ready: only the profile tells that it is the customer's now.
+        return bool(box.ready_profile >= job.fields["profile"])
     if job.verb == Verb.UPDATE_CONNECTIONS:
         return not box.runs() or box.ready_profile >= job.fields["profile"]
     if job.verb not in NEEDS_GATEWAY:

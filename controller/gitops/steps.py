@@ -16,6 +16,8 @@ HOW_TO_END = (
     'spec.deletion to "approved", then spec.state to "destroyed", each by a change of its own'
 )
 
+OWNER = "metadata.customer never changes; the platform alone sets it, when a purchase claims a standby"
+
 PLATFORMS = ("rev", "profile", "secrets", "connections")
 """Fields of ``spec`` that number what Postgres holds: only commits of the platform, with a Job-Id, set them."""
 
@@ -37,7 +39,7 @@ def change(before: Manifest, file: BoxFile) -> Iterator[Finding]:
     """What is wrong with the change that people make to a box file that stood there as ``before``."""
     after = file.manifest
     if before.metadata.customer != after.metadata.customer:
-        yield file.finding(("metadata", "customer"), "metadata.customer never changes", "metadata")
+        yield file.finding(("metadata", "customer"), OWNER, "metadata")
     for name in PLATFORMS:
         if getattr(before.spec, name) != getattr(after.spec, name):
             was = f" back to {before.spec.rev}" if name == "rev" else " back"
