@@ -88,17 +88,19 @@ def notices() -> None:
 
 @app.command()
 def sweeper() -> None:
-    """Send again whatever was left behind, and have the writer look what ops pushed."""
+    """Send again whatever was left behind, keep the standby boxes, and have the writer look what ops pushed."""
     from controller.core.settings import load
     from controller.domain.lifecycle import LifecycleSettings
+    from controller.domain.standbys import StandbySettings
     from controller.workers import adopting, context
     from controller.workers import sweeper as sweeping
 
     async def work(stop: asyncio.Event) -> None:
         parts = context.build()
         keep, often, look = load(LifecycleSettings), load(sweeping.SweeperSettings), load(adopting.AdoptionSettings)
+        pool = sweeping.Pool(parts.mint, load(StandbySettings))
         async with asyncio.TaskGroup() as both:
-            both.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
+            both.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop, pool))
             both.create_task(adopting.ring(parts.bell, look, stop))
 
     _until_stopped("sweeper", work)

@@ -17,7 +17,7 @@ POINTS = {
     "billing.taken": "worker", "billing.fetched": "worker", "billing.converged": "worker",
     "gitops.claimed": "writer", "gitops.before_push": "writer", "gitops.after_push": "writer",
     "gitops.recorded": "writer",
-    "sweeper.retention_ended": "sweeper", "sweeper.rung": "sweeper",
+    "sweeper.retention_ended": "sweeper", "sweeper.rung": "sweeper", "sweeper.standbys_kept": "sweeper",
     "meter.inserted": "meter",
     "notices.claimed": "notices", "notices.sending": "notices", "notices.delivered": "notices",
 }  # fmt: skip
