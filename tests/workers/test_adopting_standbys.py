@@ -9,7 +9,7 @@ import pytest
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core import ids
 from controller.core.db import Database
-from controller.domain import boxes, lifecycle
+from controller.domain import boxes, jobs, lifecycle, subscriptions
 from controller.domain.jobs import JobState
 from controller.domain.lifecycle import Why
 from controller.gitops import manifests
@@ -110,7 +110,7 @@ async def test_a_standby_that_ops_add_is_nobodys_and_can_be_claimed(ops: Ops) ->
     await ops.look()
     async with ops.database.transaction() as session:
         box = await boxes.get(session, box_id)
-        assert (box.state, box.customer_id, await session.get(lifecycle.Subscription, box_id)) == (
+        assert (box.state, box.customer_id, await subscriptions.of_box(session, box_id)) == (
             "standby",
             None,
             None,
@@ -129,11 +129,11 @@ async def test_a_purchase_that_a_restored_postgres_lost_is_found_again_in_git(op
     customer = (await ops.box()).customer_id
     async with ops.database.transaction() as session:
         box = await boxes.get(session, ops.box_id)
-        row = await lifecycle.subscriptions.of_box(session, box.id)
+        row = await subscriptions.of_box(session, box.id)
         assert row is not None
         row.box_id = None
         box.customer_id, box.state, box.rev, box.profile = None, "standby", 1, 1
-        for job in await lifecycle.jobs.open_of(session, box.id):
+        for job in await jobs.open_of(session, box.id):
             await session.delete(job)
     await replaying.adopt(ops.database, ops.repository, ops.mint)
     await adopting.adopt(ops.database, ops.repository, ops.mint)
