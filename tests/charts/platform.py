@@ -45,6 +45,11 @@ PROFILE: dict[str, Any] = {
     "connections": [],
 }
 
+STANDBY: dict[str, Any] = {
+    "agent_name": "Unclaimed", "locale": "en", "niche": "general", "telegram": None, "proxy_token": "oc_proxy_standby",
+}  # fmt: skip
+"""What the profile of a box without an owner says otherwise."""
+
 
 class Platform:
     """Answers the internal routes; a ``status`` other than 200 and the count of ``refusals`` make it fail."""

@@ -7,7 +7,6 @@ import signal
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ from tests.charts import platform as platforms
 from tests.charts.platform import (
     BOT_TOKEN,
     PROFILE,
+    STANDBY,
     TOKEN,
     WITHIN,
     Entrypoint,
@@ -40,10 +40,6 @@ MALFORMED = {
     "OPENCLAW_AGENT_TOKEN": "oc_agent_with a space in it",
 }
 AWAY = "http://127.0.0.1:9"
-STANDBY: dict[str, Any] = {
-    "agent_name": "Claw", "locale": "en", "niche": "general", "telegram": None, "proxy_token": "oc_proxy_standby",
-}  # fmt: skip
-"""What the profile of a box without an owner says otherwise."""
 
 
 @pytest.fixture(scope="module")
