@@ -1,4 +1,4 @@
-"""A purchase takes a standby box that is ready, and with it nothing of the time before: words, tokens, milestones.
+"""A purchase takes a standby box that is ready, and with it nothing of the time before: words, tokens, measurements.
 
 The agent token stays, because a new one would replace the pod that was kept warm; it never left that pod and is its
 box's own, whoever owns the box.
@@ -10,11 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core.crypto import Sealer
-from controller.domain import plans, progress, tokens, vault
+from controller.domain import plans, pod_metrics, progress, tokens, vault
 from controller.domain.boxes import Box, BoxSettings
 from controller.domain.states import State
 
-FIELDS = frozenset({"rev", "state", "locale", "niche", "model", "thinking", "profile", "secrets"})
+FIELDS = frozenset({"rev", "state", "ring", "locale", "niche", "model", "thinking", "profile", "secrets"})
 """What a claim writes into the manifest's spec, beside the customer: all that is not the plan's or the release's."""
 
 
@@ -46,4 +46,5 @@ async def renew(session: AsyncSession, sealer: Sealer, pepper: str, box: Box) ->
     version = await tokens.issue_proxy(session, sealer=sealer, pepper=pepper, box_id=box.id)
     await vault.forget_older(session, box.id, vault.PROXY, version)
     await progress.restart(session, box.id)
+    await pod_metrics.restart(session, box.id)
     return {vault.AGENT: box.secret_versions[vault.AGENT], vault.PROXY: version}

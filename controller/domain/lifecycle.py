@@ -93,7 +93,7 @@ async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft:
     box = claimed or boxes.blank(mint.settings, row.plan)
     box.customer_id, box.state = row.customer_id, State.ACTIVE.value
     box.locale, box.niche, box.agent_name = draft.locale, draft.niche, draft.agent_name
-    box.model, box.thinking = "default", "low"
+    box.ring, box.model, box.thinking = mint.settings.box_ring, "default", "low"
     box.telegram_users = draft.telegram_users[: plans.get(row.plan).telegram_users]
     if claimed is None:
         session.add(box)

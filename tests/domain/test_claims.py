@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controller.core import clock
 from controller.core.db import Database
 from controller.core.errors import Conflict, NotFound
-from controller.domain import boxes, completion, jobs, lifecycle, progress, vault
+from controller.domain import boxes, completion, jobs, lifecycle, pod_metrics, progress, vault
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.notices import Notice
+from controller.domain.pod_metrics import Measurement
 from controller.domain.tokens import ProxyToken
 from tests import factories, standbys
 
@@ -52,8 +54,8 @@ async def test_a_purchase_claims_the_standby_that_has_waited_longest(session: As
     job = await buy(session, mint)
     assert (job.box_id, job.verb, job.rev, first.state) == (first.id, "claim", 2, "active")
     assert job.fields == {
-        "rev": 2, "state": "active", "locale": "pt-BR", "niche": "pharmacy", "model": "default", "thinking": "low",
-        "profile": 2, "secrets": {"agent": 1, "telegram": 1, "proxy": 2},
+        "rev": 2, "state": "active", "ring": 2, "locale": "pt-BR", "niche": "pharmacy", "model": "default",
+        "thinking": "low", "profile": 2, "secrets": {"agent": 1, "telegram": 1, "proxy": 2},
     }  # fmt: skip
 
 
@@ -87,12 +89,14 @@ async def test_what_does_not_fit_or_is_not_ready_is_left_and_the_box_is_made_col
 async def test_nothing_of_the_time_before_opens_a_door_or_is_shown(session: AsyncSession, mint: Mint) -> None:
     standby = await standbys.ready(session, mint)
     await progress.add(session, standby.id, "committed")
+    await pod_metrics.record(session, [Measurement(standby.id, clock.now(), 10, 10)])
     await buy(session, mint)
     tokens = {row.version: row.revoked_at for row in await session.scalars(select(ProxyToken))}
     assert (tokens[1] is None, tokens[2]) == (False, None)
     with pytest.raises(NotFound):
         await vault.get(session, mint.sealer, standby.id, vault.PROXY, 1, reader="test")
     assert [(one.seq, one.name) for one in await progress.since(session, standby.id)] == [(1, "paid")]
+    assert await pod_metrics.since(session, standby.id, standby.created_at - timedelta(hours=1)) == []
 
 
 async def test_two_purchases_at_once_take_two_boxes(database: Database, mint: Mint) -> None:
