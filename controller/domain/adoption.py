@@ -26,7 +26,9 @@ from controller.domain import (
     jobs,
     lifecycle,
     progress,
+    rollouts,
     states,
+    stoppages,
     subscriptions,
     tokens,
     vault,
@@ -162,9 +164,11 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
     fields = dict(wanted.fields)
     _check(box, wanted)
     found = await _own(session, box, wanted.customer)
-    await _enter(session, mint, box, State(fields.pop("state", state)))
+    await _enter(session, mint, box, State(fields.pop("state", state)), why)
     if found:
         await _subscribe(session, box)
+    if "release" in fields:
+        await rollouts.overruled(session, box, fields["release"], why.actor)
     for name, value in fields.items():
         if name in _PLAIN:
             setattr(box, name, value)
@@ -239,7 +243,7 @@ async def _customer(session: AsyncSession, customer_id: str, email: str, locale:
         await session.flush()
 
 
-async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State) -> None:
+async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State, why: Why) -> None:
     """Give the box its new state with all that belongs to it, as the verbs of ``lifecycle`` do."""
     if state == box.state:
         return
@@ -250,8 +254,9 @@ async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State) -> N
             box.profile += 1
     elif state == State.DESTROYED:
         await vault.forget(session, box.id)
-    elif box.state == State.CONDEMNED:
+    elif box.state == State.CONDEMNED or stoppages.STOPPED in box.suspended_for:
         box.condemned_at = None
+        await stoppages.lift(session, box.id, why.actor)
         box.secret_versions = {**box.secret_versions, **await lifecycle.issue_tokens(session, mint, box.id)}
     box.suspended_for = [OPS] if state == State.SUSPENDED else []
     box.state = state.value

@@ -6,12 +6,13 @@ box's own, whoever owns the box.
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core.crypto import Sealer
-from controller.domain import plans, pod_metrics, progress, tokens, vault
+from controller.domain import jobs, plans, pod_metrics, progress, releases, tokens, vault
 from controller.domain.boxes import Box, BoxSettings
+from controller.domain.jobs import Job
 from controller.domain.states import State
 
 FIELDS = frozenset({"rev", "state", "ring", "locale", "niche", "model", "thinking", "profile", "secrets"})
@@ -23,14 +24,18 @@ async def take(session: AsyncSession, settings: BoxSettings, plan: str) -> Box |
 
     One that another purchase is taking is passed over. It is a standby until the caller says otherwise.
     """
+    release = await releases.in_force(session, settings.box_ring, settings.box_release)
+    busy = exists().where(Job.box_id == Box.id, Job.state.in_(jobs.OPEN))
     query = (
         select(Box)
         .where(Box.state == State.STANDBY, Box.cell == settings.cell, Box.plan == plan)
-        .where(Box.release == settings.box_release, Box.overrides == {})
+        .where(Box.release == release, Box.overrides == {})
         .where(Box.volume_gib == plans.get(plan).resources.volume_gib)
-        # What Git has, the cluster runs and the gateway reports are the same, so no job of it is under way either.
+        # What Git has, the cluster runs and the gateway reports are the same.
         .where(Box.synced_rev == Box.rev, Box.live_profile == Box.profile)
-        .where(Box.ready_profile == Box.profile, Box.ready_at.is_not(None))
+        .where(Box.ready_profile == Box.profile, Box.ready_at.is_not(None), Box.ill_since.is_(None))
+        # A rollout's job is open until a gateway of the new release has reported: what is ready may be the former one.
+        .where(~busy)
         .order_by(Box.created_at)
         .limit(1)
         .with_for_update(skip_locked=True, key_share=True)

@@ -26,7 +26,9 @@ from controller.domain import (
     jobs,
     plans,
     progress,
+    releases,
     states,
+    stoppages,
     subscriptions,
     tokens,
     vault,
@@ -48,6 +50,9 @@ class LifecycleSettings(Group):
 
     retention: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
     """How long a cancelled box's data is kept. 7 days: a card that expired on holiday. 0 deletes at once."""
+
+    retire_after: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
+    """How long a destroyed box's empty file and Application stay. 7 days: to look what happened. 0 retires at once."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ async def converge(session: AsyncSession, mint: Mint, facts: Facts, why: Why) ->
 async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft: Draft, why: Why) -> Job:
     """The subscription has its box as the draft says, a standby or else a new one; the job to commit it."""
     claimed = await claims.take(session, mint.settings, row.plan)
-    box = claimed or boxes.blank(mint.settings, row.plan)
+    box = claimed or await boxes.blank(session, mint.settings, row.plan)
     box.customer_id, box.state = row.customer_id, State.ACTIVE.value
     box.locale, box.niche, box.agent_name = draft.locale, draft.niche, draft.agent_name
     box.ring, box.model, box.thinking = mint.settings.box_ring, "default", "low"
@@ -114,7 +119,7 @@ async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft:
 
 async def prepare(session: AsyncSession, mint: Mint, plan: str, why: Why) -> Job:
     """One more standby box of the plan, with tokens of its own, and the job to commit it."""
-    box = boxes.blank(mint.settings, plan)
+    box = await boxes.blank(session, mint.settings, plan)
     session.add(box)
     await session.flush()
     box.secret_versions = {"telegram": 1, **await issue_tokens(session, mint, box.id)}
@@ -134,15 +139,18 @@ async def condemn(session: AsyncSession, box: Box, why: Why) -> Job | None:
 
 async def suspend(session: AsyncSession, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
     """Stop the box for ``reason``; data, tokens' names and volume stay."""
-    _alive(box)
+    _serving(box)
     return await _apply(session, box, why, plan=box.plan, reasons={*box.suspended_for, reason})
 
 
 async def reactivate(session: AsyncSession, mint: Mint, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
-    """Lift ``reason``; the box runs again when no other is left. A condemned box comes back with new tokens."""
+    """Lift ``reason``; the box runs again when no other is left.
+
+    A condemned box comes back with new tokens and the release that is in force for its ring.
+    """
     if box.state == State.CONDEMNED and box.customer_id is not None:
         return await _bring_back(session, mint, box, why)
-    _alive(box)
+    _serving(box)
     return await _apply(session, box, why, plan=box.plan, reasons=set(box.suspended_for) - {reason})
 
 
@@ -151,8 +159,19 @@ async def resize(session: AsyncSession, box: Box, plan: str, why: Why) -> Job | 
 
     Raises Invalid for an unknown plan.
     """
-    _alive(box)
+    _serving(box)
     return await _apply(session, box, why, plan=plans.get(plan).name.value, reasons=set(box.suspended_for))
+
+
+async def upgrade(session: AsyncSession, box: Box, release: str, why: Why) -> Job | None:
+    """Give the box, a standby too, another release of its chart, newer or older; None if it has it.
+
+    Raises Conflict for a box that has ended.
+    """
+    _alive(box)
+    if box.release == release:
+        return None
+    return await _change(session, box, Verb.UPGRADE, why, release=release)
 
 
 async def connect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
@@ -242,9 +261,15 @@ async def _first_box(
 async def _bring_back(session: AsyncSession, mint: Mint, box: Box, why: Why) -> Job:
     states.check(State(box.state), State.ACTIVE, Deletion(box.deletion))
     box.condemned_at, box.suspended_for = None, []
+    await stoppages.lift(session, box.id, why.actor)
     versions = {**box.secret_versions, **await issue_tokens(session, mint, box.id)}
     box.secret_versions = versions
-    return await _change(session, box, Verb.REACTIVATE, why, state=State.ACTIVE.value, secrets=versions)
+    changed: dict[str, Any] = {"state": State.ACTIVE.value, "secrets": versions}
+    # no rollout moved it while it was condemned
+    current = await releases.in_force(session, box.ring, mint.settings.box_release)
+    if box.release != current:
+        changed["release"] = current
+    return await _change(session, box, Verb.REACTIVATE, why, **changed)
 
 
 async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reasons: set[str]) -> Job | None:
@@ -253,6 +278,8 @@ async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reason
     box.suspended_for = sorted(reasons)
     state = State.SUSPENDED if reasons else State.ACTIVE
     changed: dict[str, Any] = {"state": state.value} if box.state != state else {}
+    if "state" in changed and not reasons:  # tokens may have been renewed while it was suspended
+        changed["secrets"] = dict(box.secret_versions)
     changed |= _resized(box, plan)
     if not changed:
         return None
@@ -279,7 +306,7 @@ def _resized(box: Box, plan: str) -> dict[str, Any]:
 
 
 async def _move_connection(session: AsyncSession, box: Box, provider: str, status: Status, why: Why) -> Job | None:
-    _alive(box)
+    _serving(box)
     if not await connections.move(session, box.id, provider, status):
         return None
     waiting = await jobs.untouched(session, box.id, Verb.UPDATE_CONNECTIONS)
@@ -299,7 +326,7 @@ async def _connections(session: AsyncSession, box: Box) -> dict[str, Any]:
 async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **fields: Any) -> Job:
     if "state" in fields:
         states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
-    for name in ("state", "plan", "volume_gib", "deletion", "profile"):
+    for name in ("state", "plan", "volume_gib", "deletion", "profile", "release"):
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1
@@ -316,5 +343,9 @@ async def _job(session: AsyncSession, box: Box, verb: Verb, fields: dict[str, An
 def _alive(box: Box) -> None:
     if box.state in {State.CONDEMNED, State.DESTROYED}:
         raise Conflict("box_ended", box=box.id, state=box.state)
+
+
+def _serving(box: Box) -> None:
+    _alive(box)
     if box.customer_id is None:
         raise Conflict("box_unowned", box=box.id, state=box.state)

@@ -16,6 +16,10 @@ from controller.domain import (
     notices,
     pod_metrics,
     progress,
+    releases,
+    retirements,
+    sightings,
+    stoppages,
     subscriptions,
     tokens,
     usage,
@@ -25,5 +29,5 @@ from controller.domain import (
 METADATA = Base.metadata
 MODULES = (
     adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
-    progress, subscriptions, tokens, usage, vault,
+    progress, releases, retirements, sightings, stoppages, subscriptions, tokens, usage, vault,
 )  # fmt: skip

@@ -7,6 +7,7 @@ any number of processes, and be killed anywhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import Field
@@ -15,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock, db
 from controller.core.settings import Group
-from controller.domain import lifecycle, plans
+from controller.domain import lifecycle, plans, releases
 from controller.domain.boxes import Box, BoxSettings
-from controller.domain.jobs import Job, JobState
+from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.plans import PlanName
 from controller.domain.states import State
@@ -53,6 +54,15 @@ class StandbySettings(Group):
         return counts[plan]
 
 
+@dataclass(frozen=True)
+class _Measure:
+    """What a standby has to be. ``rolling``: a rollout is not over, which moves standbys as it moves other boxes."""
+
+    release: str
+    rolling: bool
+    ready_within: timedelta
+
+
 async def keep(session: AsyncSession, mint: Mint, settings: StandbySettings) -> list[Job]:
     """The cell is on its way to as many standbys of each plan as are wanted, all of them fit; the jobs for that.
 
@@ -60,10 +70,11 @@ async def keep(session: AsyncSession, mint: Mint, settings: StandbySettings) -> 
     makes its successor.
     """
     await db.lock(session, LOCK)
+    measure = await _measure(session, mint.settings, settings)
     made: list[Job] = []
     for plan in PlanName:
         pool = await _pool(session, mint.settings, plan)
-        unfit = [box for box in pool if not await _fits(session, mint.settings, settings, box)]
+        unfit = [box for box in pool if not await _fits(session, measure, box)]
         # those that serve first, the longest-standing before others: claims take them in that order, too
         fit = sorted((box for box in pool if box not in unfit), key=lambda box: (not _serves(box), box.created_at))
         made += await _end(session, [*unfit, *fit[settings.wanted(plan) :]])
@@ -71,6 +82,12 @@ async def keep(session: AsyncSession, mint: Mint, settings: StandbySettings) -> 
         for _ in range(min(missing, MOST_AT_ONCE)):
             made.append(await lifecycle.prepare(session, mint, plan.value, WHY))
     return made
+
+
+async def _measure(session: AsyncSession, settings: BoxSettings, keep: StandbySettings) -> _Measure:
+    release = await releases.in_force(session, settings.box_ring, settings.box_release)
+    rolling = await releases.unfinished(session) is not None
+    return _Measure(release, rolling, keep.standby_ready_within)
 
 
 async def _pool(session: AsyncSession, settings: BoxSettings, plan: PlanName) -> Sequence[Box]:
@@ -91,19 +108,28 @@ async def _end(session: AsyncSession, surplus: Sequence[Box]) -> list[Job]:
     return [job for job in ended if job is not None]
 
 
-async def _fits(session: AsyncSession, settings: BoxSettings, keep: StandbySettings, box: Box) -> bool:
-    """Whether a purchase can claim it, now or once it is ready; one that ops changed beyond its plan cannot."""
-    sold = plans.get(box.plan).resources.volume_gib
-    if box.release != settings.box_release or box.overrides or box.volume_gib != sold:
+async def _fits(session: AsyncSession, measure: _Measure, box: Box) -> bool:
+    """Whether a purchase can claim it, now or once it is ready; one that ops changed beyond its plan cannot.
+
+    One of another release fits while a rollout is not over: that moves it, forth or back, and has to see what comes
+    of it. Ended here, a box that the release has broken would be missing from the failures by which it stops.
+    """
+    if box.overrides or box.volume_gib != plans.get(box.plan).resources.volume_gib:
         return False
+    if box.release != measure.release:
+        return measure.rolling
     if _serves(box):
         return True
     newest = await session.scalar(select(Job).where(Job.box_id == box.id).order_by(Job.rev.desc()).limit(1))
     # One that waits for Git or failed there is not the box's fault: another would fare no better.
     if newest is None or newest.committed_at is None or newest.state == JobState.FAILED:
         return True
-    return clock.now() - newest.committed_at <= keep.standby_ready_within
+    if measure.rolling and newest.verb == Verb.UPGRADE:
+        return True
+    since = max(filter(None, [newest.committed_at, box.ill_since]))
+    return clock.now() - since <= measure.ready_within
 
 
 def _serves(box: Box) -> bool:
-    return box.ready_at is not None and box.ready_profile == box.profile and box.synced_rev == box.rev
+    reported = box.ready_at is not None and box.ready_profile == box.profile
+    return reported and box.synced_rev == box.rev and box.ill_since is None

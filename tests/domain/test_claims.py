@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -28,17 +27,6 @@ from tests import factories, standbys
 WHY = Why("stripe", "evt_1")
 OBSERVED = {"id", "customer_id", "created_at", "rev", "profile", "secret_versions", "synced_rev", "live_profile",
             "ready_at", "ready_profile"}  # fmt: skip
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return factories.mint()
 
 
 async def buy(session: AsyncSession, mint: Mint, **changed: Any) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -23,23 +22,12 @@ from controller.domain.jobs import Job
 from controller.domain.lifecycle import LifecycleSettings, Mint, Why
 from controller.domain.plans import PlanName
 from controller.domain.standbys import StandbySettings
-from tests import factories, standbys
+from tests import standbys
 from tests.domain.test_claims import buy
 
 TWO = StandbySettings(standby_pro=2)
 OFF = StandbySettings()
 LATE = timedelta(minutes=16)
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return factories.mint()
 
 
 async def states(session: AsyncSession) -> Counter[str]:
