@@ -32,7 +32,7 @@ async def serve(session: AsyncSession, box: Box) -> None:
         jobs.committed(job, "a" * 40)
         jobs.done(job)
     box.live_profile = box.ready_profile = box.profile
-    box.synced_rev, box.ready_at = box.rev, clock.now()
+    box.synced_rev, box.ready_at, box.ready_release = box.rev, clock.now(), box.release
     await session.flush()
 
 

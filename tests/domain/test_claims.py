@@ -23,10 +23,12 @@ from controller.domain.notices import Notice
 from controller.domain.pod_metrics import Measurement
 from controller.domain.tokens import ProxyToken
 from tests import factories, standbys
+from tests.domain import fleets
+from tests.domain.fleets import NEW, OLD
 
 WHY = Why("stripe", "evt_1")
 OBSERVED = {"id", "customer_id", "created_at", "rev", "profile", "secret_versions", "synced_rev", "live_profile",
-            "ready_at", "ready_profile"}  # fmt: skip
+            "ready_at", "ready_profile", "ready_release"}  # fmt: skip
 
 
 async def buy(session: AsyncSession, mint: Mint, **changed: Any) -> Job:
@@ -58,7 +60,7 @@ async def test_a_claimed_box_is_what_a_new_one_would_be(session: AsyncSession, m
 UNFIT = [
     {"plan": "starter"}, {"release": "2026.10.1"}, {"cell": "elsewhere"}, {"volume_gib": 50},
     {"overrides": {"memory_limit_mib": 4096}}, {"ready_at": None}, {"ready_profile": 0}, {"live_profile": 0},
-    {"synced_rev": 0}, {"rev": 2}, {"profile": 2}, {"state": "condemned"},
+    {"synced_rev": 0}, {"rev": 2}, {"profile": 2}, {"state": "condemned"}, {"ill_since": clock.now()},
 ]  # fmt: skip
 
 
@@ -72,6 +74,29 @@ async def test_what_does_not_fit_or_is_not_ready_is_left_and_the_box_is_made_col
     await session.flush()
     job = await buy(session, mint)
     assert (job.verb, job.box_id == standby.id, standby.customer_id) == ("provision", False, None)
+
+
+@pytest.mark.parametrize("standing", [True, False])
+async def test_after_a_rollout_its_release_is_that_of_what_is_claimed_and_of_what_is_made(
+    session: AsyncSession, mint: Mint, standing: bool
+) -> None:
+    if standing:
+        await standbys.ready(session, mint)
+    old = await standbys.ready(session, mint, "starter")
+    await fleets.finished(session, await fleets.begun(session), *await session.scalars(select(Box)))
+    job = await buy(session, mint)
+    assert (await boxes.get(session, job.box_id)).release == old.release == NEW
+    assert job.verb == ("claim" if standing else "provision")
+
+
+async def test_none_is_taken_whose_former_release_is_what_is_ready(session: AsyncSession, mint: Mint) -> None:
+    box = await standbys.ready(session, mint)
+    await fleets.begun(session)
+    await fleets.applied(session, box)
+    assert (box.release, box.ready_release, box.synced_rev == box.rev) == (NEW, OLD, True)
+    assert (await buy(session, mint)).verb == "provision"
+    await fleets.reports(session, box, NEW)
+    assert (await buy(session, mint)).box_id == box.id
 
 
 async def test_nothing_of_the_time_before_opens_a_door_or_is_shown(session: AsyncSession, mint: Mint) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,15 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controller.core import clock
 from controller.core.db import Database
 from controller.core.errors import Permanent
-from controller.domain import boxes, caps, jobs, lifecycle
+from controller.domain import boxes, caps, jobs, lifecycle, retirements, rolling, rollouts
 from controller.domain import standbys as pool
 from controller.domain.boxes import Box
 from controller.domain.caps import CapSettings
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import LifecycleSettings, Mint, Why
 from controller.domain.plans import PlanName
+from controller.domain.releases import Rollout
 from controller.domain.standbys import StandbySettings
 from tests import standbys
+from tests.domain import fleets
+from tests.domain.fleets import NEW, OLD
 from tests.domain.test_claims import buy
 
 TWO = StandbySettings(standby_pro=2)
@@ -151,6 +155,63 @@ async def test_their_endings_use_up_nothing_of_what_customers_cancellations_may(
     await lifecycle.condemn(session, owned, Why("stripe"))
     claimed = await caps.claim(session, CapSettings(cap_endings_a_batch=1, cap_endings_an_hour=1))
     assert ([job.verb for job in claimed.due], claimed.parked) == (["destroy"] * 4, [])
+
+
+@pytest.mark.parametrize("held", [None, rollouts.pause, rollouts.abort])
+async def test_while_a_rollout_is_not_over_none_is_replaced_for_its_release(
+    session: AsyncSession, mint: Mint, held: Callable[[AsyncSession, str], Awaitable[Rollout]] | None
+) -> None:
+    for _ in range(2):
+        await standbys.ready(session, mint)
+    rollout = await fleets.begun(session)
+    if held is not None:
+        await held(session, rollout.id)
+    assert Counter(await session.scalars(select(Box.release))) == {OLD: 1, NEW: 1}
+    assert await kept(session, mint, TWO) == []
+
+
+async def test_one_that_the_release_breaks_is_the_rollouts_failure_and_is_replaced_after_it(
+    session: AsyncSession, mint: Mint
+) -> None:
+    box = await standbys.ready(session, mint)
+    rollout, one = await fleets.begun(session), StandbySettings(standby_pro=1)
+    await fleets.committed(session, box)
+    with clock.frozen(clock.now() + LATE):
+        assert await kept(session, mint, one) == []
+        await rolling.step(session)
+        assert (rollout.state, rollout.reason is not None and box.id in rollout.reason) == ("stopped", True)
+        rollout.state = "aborted"
+        assert await kept(session, mint, one) == ["destroy", "prepare"]
+
+
+async def test_a_rollout_takes_the_pool_along(session: AsyncSession, mint: Mint) -> None:
+    pair = [await standbys.ready(session, mint) for _ in range(2)]
+    await fleets.finished(session, await fleets.begun(session), *pair)
+    assert (await fleets.on(session), await kept(session, mint, TWO)) == ({box.id for box in pair}, [])
+    assert await kept(session, mint, StandbySettings(standby_pro=3)) == ["prepare"]
+    assert set(await session.scalars(select(Box.release))) == {NEW}
+
+
+async def test_one_that_fell_ill_has_its_time_to_recover(session: AsyncSession, mint: Mint) -> None:
+    box, one = await standbys.ready(session, mint), StandbySettings(standby_pro=1)
+    with clock.frozen(clock.now() + timedelta(days=1)):
+        await fleets.ill(session, box)
+        assert await kept(session, mint, one) == []
+    with clock.frozen(clock.now() + timedelta(days=1) + LATE):
+        assert await kept(session, mint, one) == ["destroy", "prepare"]
+
+
+async def test_nothing_of_its_end_uses_up_what_customers_retirements_may(session: AsyncSession, mint: Mint) -> None:
+    for _ in range(3):
+        await standbys.ready(session, mint)
+    await kept(session, mint, OFF)
+    for _ in range(3):
+        for box in await session.scalars(select(Box)):
+            await standbys.serve(session, box)
+        await lifecycle.end_retention(session, LifecycleSettings())
+    assert len(await retirements.raise_due(session, timedelta(0))) == 3
+    claimed = await caps.claim(session, CapSettings(cap_retirements_a_batch=0, cap_retirements_an_hour=0))
+    assert ([job.verb for job in claimed.due], claimed.parked) == (["retire"] * 3, [])
 
 
 async def test_boxes_of_customers_and_of_other_cells_are_none_of_its_business(
