@@ -80,7 +80,9 @@ def worker() -> None:
 @app.command()
 def writer() -> None:
     """Run the git writer, the only process with the push credential."""
-    _check_git()
+    from controller.gitops import commands
+
+    commands.check_version()
     _dramatiq("controller.workers.actors:writer_broker", "gitops", threads=1)
 
 
@@ -121,7 +123,7 @@ def watcher() -> None:
     from controller.workers import watcher as watching
 
     async def work(stop: asyncio.Event) -> None:
-        parts, cluster, often = context.build(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
+        parts, cluster, often = context.stores(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
         halt = load(stopping.StoppageSettings)
         async with asyncio.TaskGroup() as all_three:
             all_three.create_task(watching.run(parts.database, cluster, parts.bell, stop))
@@ -165,7 +167,6 @@ def up(
     ready_file: Annotated[Path | None, typer.Option(help="Where to write the addresses once all is ready.")] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C."""
-    _check_git()
     from controller.sandbox import stack
 
     raise typer.Exit(asyncio.run(stack.up(data, ready_file)))
@@ -174,7 +175,6 @@ def up(
 @app.command()
 def demo(json_file: JsonFile = None) -> None:
     """Buy a box, talk to it, change it and cancel it, on this machine."""
-    _check_git()
     from controller.sandbox import demo as showing
 
     raise typer.Exit(asyncio.run(showing.run(json_file)))
@@ -304,12 +304,6 @@ def main() -> None:
     except CloudError as error:
         typer.echo(f"openclaw-cloud: {error}", err=True)
         sys.exit(1)
-
-
-def _check_git() -> None:
-    from controller.gitops import commands
-
-    commands.check_version()
 
 
 def _dramatiq(broker: str, queue: str, *, threads: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,11 +13,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 import orjson
-import redis.asyncio as redis
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -25,18 +22,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from controller.core import failpoints, metrics
 from controller.core import log as logs
-from controller.core import metrics
 from controller.core.errors import CloudError
 from controller.core.settings import DatabaseSettings, QueueSettings, TokenSettings, load
-from proxy import body, errors, limits, meter, naming
-from proxy.auth import Doorkeeper
-from proxy.body import Prepared
-from proxy.meter import Meter
+from proxy import body, errors, limits, naming
+from proxy.calls import Call
+from proxy.desk import Desk, opened
+from proxy.gate import UsedUp
+from proxy.guesses import address_of
 from proxy.reading import Reader
-from proxy.settings import ProxySettings
-from proxy.stream import Relay, Whole, unless_left
+from proxy.settings import LedgerSettings, ProxySettings
+from proxy.stream import Relay, Whole, first_chunk, unless_left
 from proxy.upstream import Upstream
+from proxy.verdicts import Token, shown
 
 log = logs.get(__name__)
 
@@ -55,45 +54,26 @@ class Counters:
     seconds: Histogram
 
 
-@dataclass(frozen=True)
-class Call:
-    """One admitted request on its way. ``prompt_bytes`` is the size of the client's body."""
-
-    request_id: str
-    box_id: str
-    prepared: Prepared
-    prompt_bytes: int
-    reader: Reader
-
-
 class Proxy:
     """One process's proxy."""
 
     def __init__(
-        self, settings: ProxySettings, door: Doorkeeper, upstream: Upstream, used: Meter, pool: asyncpg.Pool
+        self, settings: ProxySettings, pepper: str, upstream: Upstream, desk: Desk, pool: asyncpg.Pool
     ) -> None:
         self._settings = settings
-        self._door = door
+        self._pepper = pepper
         self._upstream = upstream
-        self._meter = used
+        self._desk = desk
         self._pool = pool
         self._counters = _counters()
 
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``: the upstream's answer, measured; our errors in OpenAI's form."""
-        request_id = naming.of(request)
         try:
-            admitted = await self._door.admit(request.headers.get("authorization", ""))
-            raw = await body.read(request)
-            prepared = body.prepare(raw, self._settings.llm_models)
-            if admitted.allowance.used_up():
-                response = limits.answer(request_id, admitted.allowance, prepared)
-            else:
-                call = Call(request_id, admitted.box_id, prepared, len(raw), Reader(hide_usage=prepared.hide_usage))
-                response = await unless_left(request.receive, self._forward(call))
+            response = await self._chat(request)
         except CloudError as error:
             if error.status >= 500:
-                log.warning("proxy.failed", request_id=request_id, error=str(error))
+                log.warning("proxy.failed", request_id=naming.of(request), error=str(error))
             response = errors.answer(error)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_LEFT)
@@ -103,7 +83,7 @@ class Proxy:
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: the public names."""
         try:
-            await self._door.admit(request.headers.get("authorization", ""))
+            await self._token(request)
         except CloudError as error:
             return errors.answer(error)
         listed = [{"id": name, "object": "model", "owned_by": "openclaw-cloud"} for name in self._settings.llm_models]
@@ -126,60 +106,85 @@ class Proxy:
         """Prometheus' text format."""
         return Response(generate_latest(self._counters.registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def _forward(self, call: Call) -> Response:
+    async def _token(self, request: Request) -> Token:
+        token = shown(request.headers.get("authorization", ""), self._pepper)
+        await self._desk.gate.check(token, address_of(request, self._settings.trusted_proxies))
+        return token
+
+    async def _chat(self, request: Request) -> Response:
+        token = await self._token(request)
+        prepared = body.prepare(await body.read(request), self._settings)
+        request_id = naming.of(request)
+        try:
+            admission = await self._desk.gate.admit(token, request_id, prepared)
+        except UsedUp as refused:
+            return limits.answer(request_id, refused, prepared)
+        failpoints.hit("proxy.admitted")
+        reader = Reader(hide_usage=prepared.hide_usage)
+        call = Call(token, admission, reader, self._settings.terms(prepared.model), self._desk.books)
+        self._desk.calls.add(call)
+        content, stream = prepared.content(admission.output_cap), prepared.stream
+        del prepared  # what the body took is free while the answer streams
+        try:
+            response = await unless_left(request.receive, self._forward(call, content, stream=stream), call.cut)
+        except BaseException:
+            self._ended(call)
+            raise
+        if not isinstance(response, Relay | Whole):
+            self._ended(call)
+        limits.warn(response, admission.used)
+        return response
+
+    async def _forward(self, call: Call, content: bytes, *, stream: bool) -> Response:
         start = time.perf_counter()
-        answer = await self._upstream.ask(call.prepared.content)
+        answer = await self._upstream.ask(content)
         self._counters.seconds.observe(time.perf_counter() - start)
-        if call.prepared.stream and answer.status < 400:
-            finished = partial(self._note, call)
-            return Relay(answer, call.reader, _kept(answer), finished, self._settings.upstream_timeout)
+        if not stream or answer.status >= 400:
+            return await self._whole(call, answer)
+        try:
+            first = await first_chunk(answer, call.reader)
+            if first:
+                await call.begin()
+        except BaseException:
+            answer.close()
+            raise
+        return Relay(answer, first, _kept(answer), call, self._settings.upstream_timeout, partial(self._ended, call))
+
+    async def _whole(self, call: Call, answer: aiohttp.ClientResponse) -> Response:
         content = await self._upstream.whole(answer)
         if answer.status >= 400:
             return Response(self._upstream.without_key(content), answer.status, _kept(answer))
         call.reader.whole(content)
-        return Whole(content, answer.status, _kept(answer), partial(self._sent, call))
+        call.reader.passing()
+        await call.begin(known=True)
+        return Whole(content, answer.status, _kept(answer), call, partial(self._ended, call))
 
-    def _sent(self, call: Call) -> None:
-        call.reader.sent()
-        self._note(call)
-
-    def _note(self, call: Call) -> None:
-        """Measure the call, unless no byte of its answer went out."""
-        if not call.reader.delivered:
-            return
-        measured = meter.measure(call.request_id, call.box_id, call.prepared.model, call.prompt_bytes, call.reader)
-        self._counters.tokens.labels("input").inc(measured.input_tokens)
-        self._counters.tokens.labels("output").inc(measured.output_tokens)
-        self._meter.put(measured)
+    def _ended(self, call: Call) -> None:
+        """The call is usage, unless no byte of its answer went out."""
+        self._desk.calls.discard(call)
+        call.end()
+        if call.measured is not None:
+            self._counters.tokens.labels("input").inc(call.measured.input_tokens)
+            self._counters.tokens.labels("output").inc(call.measured.output_tokens)
 
 
 def create(
-    settings: ProxySettings,
-    database: DatabaseSettings,
-    queue: QueueSettings,
-    tokens: TokenSettings,
-    clock: Callable[[], float] = time.monotonic,
-) -> Starlette:
-    """The application; its connections live as long as it does. ``clock`` (seconds) ages what is known of tokens."""
+    settings: ProxySettings, database: DatabaseSettings, queue: QueueSettings, tokens: TokenSettings,
+    ledger: LedgerSettings,
+) -> Starlette:  # fmt: skip
+    """The application; its connections live as long as it does."""
     handlers: dict[Any, Any] = {HTTPException: _no_route}
     app = Starlette(middleware=[Middleware(naming.Naming)], exception_handlers=handlers)
+    pepper = tokens.token_pepper.get_secret_value()
 
     @contextlib.asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
         dsn = database.postgres_dsn.get_secret_value()
         # no connection at the start: a proxy that starts while Postgres is away is unready, not dead
         pool = await asyncpg.create_pool(dsn, min_size=0, max_size=POSTGRES_CONNECTIONS, timeout=5, command_timeout=5)
-        stream = _stream(queue)
-        used = Meter(stream, pool)
-        handing_on = asyncio.create_task(used.run())
-        async with Upstream(settings) as upstream:
-            door = Doorkeeper(pool, tokens.token_pepper.get_secret_value(), clock)
-            _mount(app, Proxy(settings, door, upstream, used, pool))
+        async with opened(settings, dsn, queue, ledger, pool) as desk, Upstream(settings) as upstream:
+            _mount(app, Proxy(settings, pepper, upstream, desk, pool))
             yield
-        await used.drain()
-        handing_on.cancel()
-        await asyncio.gather(handing_on, return_exceptions=True)
-        await stream.aclose()
         pool.terminate()
 
     app.router.lifespan_context = life
@@ -190,7 +195,7 @@ def run() -> None:
     """Serve until stopped; settings come from the environment."""
     logs.configure("proxy")
     settings = load(ProxySettings)
-    app = create(settings, load(DatabaseSettings), load(QueueSettings), load(TokenSettings))
+    app = create(settings, load(DatabaseSettings), load(QueueSettings), load(TokenSettings), load(LedgerSettings))
     uvicorn.run(
         app,
         host=settings.proxy_host,
@@ -212,12 +217,6 @@ def _mount(app: Starlette, proxy: Proxy) -> None:
         Route("/readyz", proxy.readyz),
         Route("/metrics", proxy.metrics),
     ]
-
-
-def _stream(queue: QueueSettings) -> redis.Redis:
-    # one try more, for a connection that went stale; the rest of the patience is the meter's
-    url = queue.queue_redis_url.get_secret_value()
-    return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1))
 
 
 async def _no_route(_: Request, error: HTTPException) -> Response:

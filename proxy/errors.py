@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import orjson
 from starlette.responses import Response
 
@@ -63,7 +65,7 @@ def answer(error: CloudError) -> Response:
     """The error as OpenAI would say it, with ``Retry-After`` if it is temporary; no secret is in it."""
     headers = {}
     if isinstance(error, Temporary):
-        headers["retry-after"] = str(max(1, round(error.retry_after.total_seconds())))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
     kind = _TYPES.get(error.status, "server_error")
     body = {"error": {"message": _sentence(error), "type": kind, "param": None, "code": error.code}}
     return Response(orjson.dumps(body), error.status, headers, "application/json")

@@ -1,21 +1,19 @@
-"""How much: a plan's tokens for the billing period, and what a box says once they are used up.
-
-A first cut: what was metered is looked at with every verdict on the token, so a box can overshoot by what it uses
-within those seconds and by what is under way.
-"""
+"""What a customer hears of the plan's limit: used up, or nearly so, in the form that suits whoever asked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+import math
 from typing import Any
 
 import orjson
 from starlette.responses import Response
 
 from controller.core import clock
-from controller.domain import plans
+from controller.domain.token_format import Refusal
+from proxy import errors
 from proxy.body import Prepared
+from proxy.gate import UsedUp
+from proxy.verdicts import Verdict
 
 HEADER = "x-openclaw-limit"
 """On an answer that is ours and not a model's: the limit that was reached."""
@@ -28,26 +26,21 @@ _RENEWALS = {"pt-BR": " Eles voltam em {at:%d/%m/%Y}.", "en": " They come back o
 _NOTHING_USED = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
-@dataclass(frozen=True)
-class Allowance:
-    """What a box's plan gives for the period and what was metered of it, input and output together (tokens)."""
+WARN_AT = 0.9
+"""From this share of the plan on, an answer says in a header how much is used or held."""
 
-    plan: str
-    locale: str
-    spent_tokens: int
-    renews_at: datetime | None
-
-    def used_up(self) -> bool:
-        """Whether nothing is left."""
-        return self.spent_tokens >= plans.get(self.plan).tokens
+WARNING = "x-openclaw-usage-percent"
 
 
-def answer(request_id: str, allowance: Allowance, prepared: Prepared) -> Response:
-    """The limit as a message of the assistant, in the form that was asked for.
+def answer(request_id: str, refused: UsedUp, prepared: Prepared) -> Response:
+    """The limit, as the token's holder wants to hear it: as a message of the assistant, or as OpenAI's 429.
 
-    Not a 429: the gateway behind a box's token turns that into minutes of silence, and a person waits on Telegram.
+    A message for a box's own: the gateway behind it turns a 429 into minutes of silence, and somebody waits for it.
     """
-    text = _sentence(allowance)
+    verdict = refused.verdict
+    if verdict.refusal == Refusal.ERROR.value:
+        return _error(refused)
+    text = _sentence(verdict)
     head = {"id": f"chatcmpl-{request_id}", "created": int(clock.now().timestamp()), "model": prepared.model}
     if prepared.stream:
         content, media = _stream(head, text, with_usage=not prepared.hide_usage), "text/event-stream"
@@ -56,9 +49,24 @@ def answer(request_id: str, allowance: Allowance, prepared: Prepared) -> Respons
     return Response(content, headers={HEADER: "tokens"}, media_type=media)
 
 
-def _sentence(allowance: Allowance) -> str:
-    locale = allowance.locale if allowance.locale in _SENTENCES else "en"
-    renewal = _RENEWALS[locale].format(at=allowance.renews_at) if allowance.renews_at else ""
+def warn(response: Response, used: float) -> None:
+    """Say how much of the plan is used, if it is nearly all."""
+    if used >= WARN_AT:
+        response.headers[WARNING] = str(math.floor(used * 100))
+
+
+def _error(refused: UsedUp) -> Response:
+    response = errors.answer(refused)
+    renews_at = refused.verdict.renews_at
+    wait = (renews_at - clock.now()).total_seconds() if renews_at else 3600
+    response.headers["retry-after"] = str(max(1, math.ceil(wait)))
+    response.headers[HEADER] = "tokens"
+    return response
+
+
+def _sentence(verdict: Verdict) -> str:
+    locale = verdict.locale if verdict.locale in _SENTENCES else "en"
+    renewal = _RENEWALS[locale].format(at=verdict.renews_at) if verdict.renews_at else ""
     return _SENTENCES[locale].format(renewal=renewal)
 
 

@@ -1,19 +1,24 @@
-"""What was used: each measured response goes to the stream, to Postgres when Redis is away, or waits for either."""
+"""What was used: each measured response goes to the stream, to Postgres when Redis is away, or waits for either.
+
+It is remembered here until Postgres is seen to have it: a stream that was lost with its Redis loses nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import asyncpg
-import redis.asyncio as redis
 
-from controller.core import clock
+from controller.core import clock, failpoints
 from controller.core import log as logs
 from controller.domain.measured import ROLL_UP, STREAM, Measured
-from proxy.reading import Reader, estimate
+from proxy import scripts
+from proxy.journal import LOST
+from proxy.lines import Line, RedisAway
 
 log = logs.get(__name__)
 
@@ -22,37 +27,49 @@ MOST_WAITING = 100_000
 
 BATCH = 100
 RETRY_SECONDS = 1.0
-AVOID_SECONDS = 5.0
-"""How long Redis is not asked after it failed: a Redis that hangs must not slow the way to Postgres."""
-
-MOST_TOKENS = 2**40
-_INSERT = """
-INSERT INTO usage_events (request_id, box_id, model, input_tokens, output_tokens, cached_tokens, reasoning_tokens,
-  estimated, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING box_id
-"""
+_NAMES = tuple(Measured.model_fields)
+_INSERT = f"""
+INSERT INTO usage_events ({", ".join(_NAMES)}) VALUES ({", ".join(f"${n}" for n in range(1, len(_NAMES) + 1))})
+ON CONFLICT (request_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _NAMES[1:])}
+WHERE usage_events.estimated AND NOT excluded.estimated RETURNING box_id
+"""  # noqa: S608, our own column names
+_CLOSE = "DELETE FROM reservations WHERE request_id = $1"
 _LOCK = "SELECT id FROM subscriptions WHERE box_id = $1 FOR NO KEY UPDATE"
-_ROLL_UP = ROLL_UP.format(boxes="ARRAY[$1]", now="$2")
+_ROLL_UP = ROLL_UP.format(boxes="ARRAY[$1::text]", periods="ARRAY[$2::timestamptz]", now="$3")
+_STILL_OPEN = "SELECT request_id FROM reservations WHERE request_id = ANY($1::text[])"
+
+
+@dataclass(frozen=True)
+class _Item:
+    measured: Measured
+    quota_key: str
+    handed: asyncio.Future[None] = field(compare=False)
 
 
 class Meter:
-    """Hands measurements on, never in the way of a response."""
+    """Hands measurements on. ``queue`` is where the stream is, ``counts`` where quotas are counted."""
 
-    def __init__(self, stream: redis.Redis, pool: asyncpg.Pool) -> None:
-        self._stream = stream
+    def __init__(self, queue: Line, counts: Line, pool: asyncpg.Pool, lease: timedelta) -> None:
+        self._queue = queue
+        self._counts = counts
         self._pool = pool
-        self._waiting: deque[Measured] = deque()
+        self._lease = lease
+        self._waiting: deque[_Item] = deque()
+        self._handed: dict[str, tuple[Measured, float]] = {}
+        """In the stream, and not yet seen in Postgres; since when."""
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._avoid_until = 0.0
 
-    def put(self, measured: Measured) -> None:
-        """Take one measurement; it is handed on in the background."""
+    def put(self, measured: Measured, quota_key: str) -> asyncio.Future[None]:
+        """Take one measurement, which is handed on in the background; done when a store has it."""
         if len(self._waiting) >= MOST_WAITING:
-            log.error("meter.dropped", usage=self._waiting.popleft().model_dump(mode="json"))
-        self._waiting.append(measured)
+            log.error("meter.dropped", usage=self._waiting.popleft().measured.model_dump(mode="json"))
+        item = _Item(measured, quota_key, asyncio.get_running_loop().create_future())
+        self._waiting.append(item)
         self._empty.clear()
         self._arrived.set()
+        return item.handed
 
     async def run(self) -> None:
         """Hand on what arrives, in order, until cancelled. An unknown outcome is repeated: the request id is unique."""
@@ -67,39 +84,71 @@ class Meter:
                     await asyncio.sleep(RETRY_SECONDS)
             self._empty.set()
 
+    async def confirm(self) -> None:
+        """Until cancelled, store directly what the stream was given half a lease ago and Postgres still holds open."""
+        patience = self._lease.total_seconds() / 2
+        while True:
+            await asyncio.sleep(patience / 2)
+            before = time.monotonic() - patience
+            late = [one for one, at in self._handed.values() if at <= before]
+            try:
+                await self._confirm(late)
+            except LOST as error:
+                log.warning("meter.postgres_away", error=type(error).__name__)
+
     async def drain(self, seconds: float = 5.0) -> None:
         """Return when all is handed on, or after ``seconds``; what is left then is logged in full."""
         try:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
         except TimeoutError:
-            for one in self._waiting:
-                log.error("meter.left_behind", usage=one.model_dump(mode="json"))
+            for item in self._waiting:
+                log.error("meter.left_behind", usage=item.measured.model_dump(mode="json"))
 
-    def _forget(self, batch: list[Measured]) -> None:
-        handed = {one.request_id for one in batch}
-        while self._waiting and self._waiting[0].request_id in handed:
-            self._waiting.popleft()
+    async def _confirm(self, late: list[Measured]) -> None:
+        if not late:
+            return
+        async with asyncio.timeout(5):
+            rows = await self._pool.fetch(_STILL_OPEN, [one.request_id for one in late])
+        still_open = {row[0] for row in rows}
+        for one in late:
+            if one.request_id not in still_open or await self._insert(one):
+                self._handed.pop(one.request_id, None)
 
-    async def _hand_on(self, batch: list[Measured]) -> bool:
-        if time.monotonic() >= self._avoid_until:
-            try:
-                await self._add(batch)
-            except (redis.RedisError, OSError) as error:
-                self._avoid_until = time.monotonic() + AVOID_SECONDS
-                log.warning("meter.stream_away", error=type(error).__name__)
-            else:
-                return True
-        for one in batch:
+    def _forget(self, batch: list[_Item]) -> None:
+        handed = {item.measured.request_id for item in batch}
+        while self._waiting and self._waiting[0].measured.request_id in handed:
+            item = self._waiting.popleft()
+            if not item.handed.done():
+                item.handed.set_result(None)
+
+    async def _hand_on(self, batch: list[_Item]) -> bool:
+        failpoints.hit("proxy.measured")
+        await asyncio.gather(*(self._settle(item) for item in batch))
+        measured = [item.measured for item in batch]
+        try:
+            await asyncio.gather(*(self._add(one) for one in measured))
+        except RedisAway as error:
+            log.warning("meter.stream_away", error=type(error).__name__)
+        else:
+            failpoints.hit("proxy.handed_on")
+            self._handed |= {one.request_id: (one, time.monotonic()) for one in measured}
+            return True
+        for one in measured:
             if not await self._insert(one):
                 return False  # the rest would wait for the same Postgres, each for seconds
         return True
 
-    async def _add(self, batch: list[Measured]) -> None:
-        async with self._stream.pipeline(transaction=False) as pipeline:
-            for one in batch:
-                pipeline.xadd(STREAM, {"usage": one.model_dump_json()})
-            await pipeline.execute()
+    async def _add(self, one: Measured) -> None:
+        await self._queue.ask("XADD", STREAM, "*", "usage", one.model_dump_json())
+
+    async def _settle(self, item: _Item) -> None:
+        used = item.measured.input_tokens + item.measured.output_tokens
+        lease_ms = int(self._lease.total_seconds() * 1000)
+        try:
+            await self._counts.run(scripts.SETTLE, item.quota_key, item.measured.request_id, used, lease_ms)
+        except RedisAway:
+            return  # it counts for what it held until Redis compares itself with Postgres
 
     async def _insert(self, one: Measured) -> bool:
         """Whether the row is there or can never be."""
@@ -108,42 +157,15 @@ class Meter:
                 await self._record(one)
         except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
             log.error("meter.refused", error=type(error).__name__, usage=one.model_dump(mode="json"))
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             log.warning("meter.postgres_away", error=type(error).__name__)
             return False
         return True
 
     async def _record(self, one: Measured) -> None:
-        """What the meter does with an entry, since it will not see this one: the row, and with it the sums."""
+        """What the meter does with an entry, since it may not see this one: the row, and with it the sums."""
         async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_CLOSE, one.request_id)
             if await connection.fetchval(_INSERT, *one.model_dump().values()) is not None:
                 await connection.execute(_LOCK, one.box_id)
-                await connection.execute(_ROLL_UP, one.box_id, clock.now())
-
-
-def measure(request_id: str, box_id: str, model: str, prompt_bytes: int, read: Reader) -> Measured:
-    """The measurement of one response: the provider's figures, or ours from what was delivered, marked estimated."""
-    usage = read.usage or {}
-    spent, made = _figure(usage.get("prompt_tokens")), _figure(usage.get("completion_tokens"))
-    return Measured(
-        request_id=request_id,
-        box_id=box_id,
-        model=model,
-        input_tokens=estimate(prompt_bytes) if spent is None else spent,
-        output_tokens=estimate(read.delivered_bytes) if made is None else made,
-        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
-        estimated=spent is None or made is None,
-        at=clock.now(),
-    )
-
-
-def _figure(value: object) -> int | None:
-    """``value`` if it can be a number of tokens: what a provider says is not trusted to be one."""
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
-    return value if fits and isinstance(value, int) else None
-
-
-def _detail(usage: dict[str, Any], group: str, name: str) -> int:
-    details = usage.get(group)
-    return (_figure(details.get(name)) or 0) if isinstance(details, dict) else 0
+                await connection.execute(_ROLL_UP, one.box_id, one.period_start, clock.now())

@@ -13,14 +13,20 @@ BYTES_PER_TOKEN = 4
 
 _BORDER = re.compile(rb"\r?\n\r?\n")
 _LONGEST_BORDER = 4
+_DONE = b"[DONE]"
 _TEXTS = ("content", "reasoning_content", "refusal")
 
 
 class Reader:
-    """Follows one response. ``usage`` is the provider's once it was seen; ``delivered`` says if a byte went out."""
+    """Follows one response.
+
+    ``usage`` is the provider's once it was seen; ``final`` says if its last frame was (the usage that was asked for, or
+    the end's mark); ``delivered`` if a byte went out.
+    """
 
     def __init__(self, *, hide_usage: bool) -> None:
         self.usage: dict[str, Any] | None = None
+        self.final = False
         self.delivered = False
         self.delivered_bytes = 0
         self._hide = hide_usage
@@ -47,6 +53,10 @@ class Reader:
         hidden = bool(left) and self._read(left)
         return left if self._hide and not hidden else b""
 
+    def passing(self) -> None:
+        """What was read so far is about to go out: a measurement that is made now counts it."""
+        self.delivered_bytes = self._passed_bytes
+
     def sent(self) -> None:
         """What was read so far has gone out to the client."""
         self.delivered = True
@@ -64,9 +74,13 @@ class Reader:
 
     def _read(self, event: bytes) -> bool:
         lines = (line for line in event.splitlines() if line.startswith(b"data:"))
-        parsed = _object(b"\n".join(line[5:] for line in lines))
+        data = b"\n".join(line[5:] for line in lines)
+        parsed = _object(data)
         self._note(parsed)
-        return self._hide and isinstance(parsed.get("usage"), dict) and not parsed.get("choices")
+        usage_alone = isinstance(parsed.get("usage"), dict) and not parsed.get("choices")
+        hidden = self._hide and usage_alone
+        self.final = self.final or (usage_alone and not hidden) or data.strip() == _DONE
+        return hidden
 
     def _note(self, parsed: dict[str, Any]) -> None:
         if isinstance(parsed.get("usage"), dict):

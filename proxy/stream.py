@@ -12,7 +12,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from controller.core import failpoints
 from controller.core import log as logs
+from proxy.calls import Call, CutOff
+from proxy.errors import UpstreamFailed, UpstreamSilent
 from proxy.reading import Reader
 
 log = logs.get(__name__)
@@ -21,77 +24,115 @@ ResultT = TypeVar("ResultT")
 
 
 class Whole(Response):
-    """An answer in one piece; ``finished`` is called once it was handed to the connection."""
+    """An answer in one piece, sent once its call is written down."""
 
-    def __init__(self, content: bytes, status: int, headers: Mapping[str, str], finished: Callable[[], None]) -> None:
+    def __init__(
+        self, content: bytes, status: int, headers: Mapping[str, str], call: Call, finished: Callable[[], None]
+    ) -> None:
         super().__init__(content, status, headers)
+        self._call = call
         self._finished = finished
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        await super().__call__(scope, receive, send)
-        self._finished()
+        try:
+            await super().__call__(scope, receive, send)
+            self._call.reader.sent()
+        finally:
+            self._finished()
 
 
 class Relay(Response):
-    """An answer that follows the upstream's stream until it ends, breaks or stalls, or the client leaves.
+    """An answer that follows the upstream's stream until it ends, breaks or stalls, or the client leaves or is cut off.
 
-    A broken stream is left without its end, so that the client sees the break. ``finished`` is called in every
-    case, after the upstream's connection is closed.
+    A stream that breaks is left without its end, so that the client sees the break. Nothing is sent before the call is
+    durable, the head included; so ``first`` must have been read and the call begun. The last frame goes out when the
+    measurement is in a store. ``finished`` is called in every case, after the upstream's connection is closed.
     """
 
     def __init__(
         self,
         answer: aiohttp.ClientResponse,
-        reader: Reader,
+        first: bytes,
         headers: Mapping[str, str],
-        finished: Callable[[], None],
+        call: Call,
         longest: timedelta,
+        finished: Callable[[], None],
     ) -> None:
         super().__init__(None, answer.status, headers)
         del self.headers["content-length"]
         self._answer = answer
-        self._reader = reader
-        self._finished = finished
+        self._first = first
+        self._call = call
         self._longest = longest
+        self._finished = finished
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what arrives."""
         try:
             async with asyncio.timeout(self._longest.total_seconds()):
-                await unless_left(receive, self._send(send))
+                await unless_left(receive, self._send(send), self._call.cut)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             log.warning("proxy.stream_broke", error=type(error).__name__)
         except ClientDisconnect:
             log.info("proxy.client_left")
+        except CutOff:
+            log.info("proxy.call_cut", request_id=self._call.row.request_id)
         finally:
             self._answer.close()
             self._finished()
 
     async def _send(self, send: Send) -> None:
+        reader = self._call.reader
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await self._pass(send, self._first)
+        failpoints.hit("proxy.mid_stream")
         async for chunk in self._answer.content.iter_any():
-            await self._pass(send, self._reader.feed(chunk))
-        await self._pass(send, self._reader.rest())
+            await self._pass(send, reader.feed(chunk))
+        await self._pass(send, reader.rest())
+        if reader.delivered:
+            await self._call.hand_on()
         await send({"type": "http.response.body", "body": b""})
 
     async def _pass(self, send: Send, chunk: bytes) -> None:
-        if chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            self._reader.sent()
+        if not chunk:
+            return
+        if self._call.reader.final:
+            self._call.reader.passing()
+            await self._call.hand_on()
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._call.reader.sent()
 
 
-async def unless_left(receive: Receive, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+async def first_chunk(answer: aiohttp.ClientResponse, reader: Reader) -> bytes:
+    """The first bytes of a stream that may go to the client; nothing if it ends without any.
+
+    Raises UpstreamFailed if it breaks off before, UpstreamSilent if it stalls.
+    """
+    try:
+        async for chunk in answer.content.iter_any():
+            if kept := reader.feed(chunk):
+                return kept
+    except TimeoutError as exc:
+        raise UpstreamSilent("upstream_silent") from exc
+    except (aiohttp.ClientError, OSError) as exc:
+        raise UpstreamFailed("upstream_broke_off") from exc
+    return reader.rest()
+
+
+async def unless_left(
+    receive: Receive, work: Coroutine[Any, Any, ResultT], cut: asyncio.Future[None] | None = None
+) -> ResultT:
     """The result of ``work``; the request's body must have been read before.
 
-    Raises ClientDisconnect, with ``work`` cancelled and ended, when the client leaves first.
+    Raises ClientDisconnect, with ``work`` cancelled and ended, when the client leaves first; CutOff when ``cut`` comes.
     """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(receive))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, leaving} | ({cut} if cut else set()), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientDisconnect
+            raise CutOff("token_revoked") if cut is not None and cut.done() else ClientDisconnect
         return working.result()
     finally:
         working.cancel()

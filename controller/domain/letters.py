@@ -103,7 +103,13 @@ SUBSCRIPTION_ENDED = Kind(
     ),
     chat="notice.subscription_ended.chat",
 )
-KINDS = {kind.name: kind for kind in (AGENT_LIVE, PAYMENT_FAILED, PAYMENT_SUSPENDED, SUBSCRIPTION_ENDED)}
+USAGE_90 = Kind(
+    "usage_90",
+    lines=(Line("notice.usage_90.lead"), Line("notice.usage_90.then"), Line("notice.usage_90.plan")),
+)
+"""A warning, so mail only, as above."""
+
+KINDS = {kind.name: kind for kind in (AGENT_LIVE, PAYMENT_FAILED, PAYMENT_SUSPENDED, SUBSCRIPTION_ENDED, USAGE_90)}
 
 BUTTONS = (
     (Line("notice.button.bot", needs="bot_url"), "bot_url"),

@@ -11,17 +11,19 @@ STREAM = "oc:usage"
 """The Redis stream between proxy and meter; each entry has one field ``usage`` with a Measured as JSON."""
 
 ROLL_UP = """
-INSERT INTO usage_monthly (box_id, period_start, requests, input_tokens, output_tokens, computed_at)
-SELECT s.box_id, s.period_start, count(*), sum(e.input_tokens), sum(e.output_tokens), {now}
-FROM subscriptions s JOIN usage_events e ON e.box_id = s.box_id AND e.at >= s.period_start
-WHERE s.box_id = ANY({boxes}) GROUP BY s.box_id, s.period_start
+INSERT INTO usage_monthly (box_id, period_start, requests, input_tokens, output_tokens, cost_microusd, computed_at)
+SELECT e.box_id, e.period_start, count(*), sum(e.input_tokens), sum(e.output_tokens), sum(e.cost_microusd), {now}
+FROM usage_events e
+WHERE (e.box_id, e.period_start) IN (SELECT * FROM unnest(CAST({boxes} AS text[]), CAST({periods} AS timestamptz[])))
+GROUP BY e.box_id, e.period_start
 ON CONFLICT (box_id, period_start) DO UPDATE SET requests = excluded.requests,
-  input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, computed_at = excluded.computed_at
+  input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+  cost_microusd = excluded.cost_microusd, computed_at = excluded.computed_at
 """
-"""A period's sums, computed from the rows and never incremented: a redelivery cannot count twice.
+"""Periods' sums, computed from the rows and never incremented: a redelivery cannot count twice.
 
 Whoever runs it holds its boxes' subscriptions ``FOR NO KEY UPDATE``: a sum begun before another's commit must not
-replace a newer one. ``now`` and ``boxes`` are the parameters, spelled as the driver wants them.
+replace a newer one. ``now``, ``boxes`` and ``periods`` (pairs) are the parameters, spelled as the driver wants them.
 """
 
 Count = Annotated[int, Field(ge=0, le=2**40)]
@@ -39,5 +41,12 @@ class Measured(BaseModel):
     output_tokens: Count
     cached_tokens: Count = 0
     reasoning_tokens: Count = 0
+    cost_microusd: Annotated[int, Field(ge=0, le=2**60)] = 0
+    """What the provider's price list makes of it, in millionths of a US dollar."""
+
     estimated: bool = False
+    """The provider did not say, and we counted what was delivered."""
+
     at: datetime
+    period_start: datetime | None = None
+    """The billing period in which the call was admitted; None: the box's current one."""

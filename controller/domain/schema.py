@@ -17,6 +17,7 @@ from controller.domain import (
     pod_metrics,
     progress,
     releases,
+    reservations,
     retirements,
     sightings,
     stoppages,
@@ -29,5 +30,5 @@ from controller.domain import (
 METADATA = Base.metadata
 MODULES = (
     adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
-    progress, releases, retirements, sightings, stoppages, subscriptions, tokens, usage, vault,
+    progress, releases, reservations, retirements, sightings, stoppages, subscriptions, tokens, usage, vault,
 )  # fmt: skip

@@ -22,6 +22,7 @@ from controller.core.errors import NotAllowed
 from controller.domain import token_format, vault
 from controller.domain.boxes import Box
 from controller.domain.states import RUNNING
+from controller.domain.token_format import Refusal
 
 BCRYPT_ROUNDS = 10
 """63 ms a check. The secret has 256 random bits, so the cost guards nothing; bcrypt is the brief's wish."""
@@ -46,6 +47,8 @@ class ProxyToken(_Token, Base):
     hash: Mapped[str]
     """bcrypt of the secret part."""
 
+    refusal: Mapped[str] = mapped_column(default=Refusal.MESSAGE.value, server_default=Refusal.MESSAGE.value)
+
 
 class AgentToken(_Token, Base):
     """Opens ``/internal/agent`` for one box."""
@@ -64,13 +67,18 @@ async def issue_agent(session: AsyncSession, *, sealer: Sealer, pepper: str, box
     return version
 
 
-async def issue_proxy(session: AsyncSession, *, sealer: Sealer, pepper: str, box_id: str) -> int:
+async def issue_proxy(
+    session: AsyncSession, *, sealer: Sealer, pepper: str, box_id: str, refusal: Refusal = Refusal.MESSAGE
+) -> int:
     """Mint the box's next proxy token and seal it for delivery; return its version."""
     secret = ids.secret()
     token = token_format.make(vault.PROXY, box_id, secret)
     version = await vault.put(session, sealer, box_id, vault.PROXY, token)
     hashed = await asyncio.to_thread(bcrypt.hashpw, secret.encode(), bcrypt.gensalt(BCRYPT_ROUNDS))
-    session.add(ProxyToken(box_id=box_id, version=version, lookup=crypto.lookup(pepper, token), hash=hashed.decode()))
+    found_by = crypto.lookup(pepper, token)
+    session.add(
+        ProxyToken(box_id=box_id, version=version, lookup=found_by, hash=hashed.decode(), refusal=refusal.value)
+    )
     return version
 
 

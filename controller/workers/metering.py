@@ -1,4 +1,7 @@
-"""The meter: usage from the stream into Postgres, once per request id, acknowledged after the commit."""
+"""The meter: usage from the stream into Postgres, once per request id, acknowledged after the commit.
+
+It also settles what dead proxies left open, and has customers told who have nearly used up their plan.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ from controller.core import clock, db, failpoints, metrics, stops
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Permanent, Temporary, foreign
+from controller.core.queue import Doorbell
 from controller.core.settings import QueueSettings
-from controller.domain import usage
+from controller.domain import bells, reminders, usage
 from controller.domain.measured import STREAM, Measured
 
 log = logs.get(__name__)
@@ -27,6 +31,7 @@ STORED = metrics.counter("meter_entries", "Entries taken from the stream, by wha
 BACKLOG = metrics.gauge("meter_backlog_entries", "Entries in the stream that are not in Postgres yet")
 LAG = metrics.gauge("meter_lag_seconds", "Age of the oldest entry that is not in Postgres yet")
 ASIDES = metrics.gauge("meter_set_aside", "Entries that could not be read or stored, for a human to look at")
+RECOVERED = metrics.counter("meter_recovered", "Open calls of proxies that died, settled here")
 FAILURES = metrics.counter("meter_failures", "Turns that failed because Redis or Postgres was away")
 
 GROUP = "meter"
@@ -57,6 +62,9 @@ class Pace:
     pause: timedelta = timedelta(seconds=1)
     """After a failure of Redis or Postgres."""
 
+    settle: timedelta = timedelta(seconds=3)
+    """How often dead proxies are looked for, and plans that are nearly used up."""
+
 
 _CALM = Pace()
 
@@ -64,7 +72,11 @@ _CALM = Pace()
 async def run(database: Database, queue: QueueSettings, stop: asyncio.Event, pace: Pace = _CALM) -> None:
     """Consume until ``stop`` is set; while Redis or Postgres is away entries wait in the stream."""
     url = queue.queue_redis_url.get_secret_value()
-    async with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as stream:
+    async with (
+        asyncio.TaskGroup() as group,
+        redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as stream,
+    ):
+        group.create_task(_settle(database, Doorbell(queue), stop, pace))
         meter = _Consumer(database, stream, stop, pace)
         while not stop.is_set():
             try:
@@ -73,6 +85,31 @@ async def run(database: Database, queue: QueueSettings, stop: asyncio.Event, pac
                 FAILURES.inc()
                 log.warning("metering.waits", error=foreign(error))
                 await stops.pause(stop, pace.pause)
+
+
+async def _settle(database: Database, bell: Doorbell, stop: asyncio.Event, pace: Pace) -> None:
+    while not stop.is_set():
+        try:
+            await recover(database)
+            async with database.transaction() as session:
+                told = await reminders.write_usage(session)
+            for notice_id in told:
+                await bell.ring(bells.NOTICE, notice_id)
+        except CloudError as error:
+            FAILURES.inc()
+            log.warning("metering.settling_waits", error=foreign(error))
+        await stops.pause(stop, pace.settle)
+
+
+async def recover(database: Database) -> None:
+    """What dead proxies left open is settled. Raises DatabaseAway."""
+    while True:
+        async with database.transaction() as session:
+            settled = await usage.recover(session)
+        if not settled:
+            return
+        RECOVERED.inc(settled)
+        log.info("metering.recovered", calls=settled)
 
 
 class _Consumer:
@@ -153,6 +190,7 @@ class _Consumer:
         log.info("metering.stored", entries=len(entries), new=new)
 
     async def _insert(self, entries: list[_Entry]) -> int:
+        failpoints.hit("meter.taken")
         measured = [Measured.model_validate_json(fields.get(b"usage", b"")) for _, fields in entries]
         try:
             async with self._database.transaction() as session:

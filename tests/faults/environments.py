@@ -43,6 +43,7 @@ def ours(stand: Stand, niches: str) -> dict[str, str]:
         "SMTP_URL": stand.outside.mailbox.url,
         "LLM_UPSTREAM_URL": f"{stand.outside.model_url}/v1",
         "LLM_UPSTREAM_KEY": stand.outside.model_key,
+        "PROXY_LEASE": "PT3S",
         "PROXY_PORT": stand.proxy_url.rpartition(":")[2],
         "KUBECONFIG": str(stand.cell.kubeconfig),
         "GIT_REMOTE": str(stand.git),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from tests.faults import measures
 from tests.faults.stands import Stand
 
-_USED = "SELECT request_id, input_tokens, output_tokens, estimated FROM usage_events"
+_USED = "SELECT request_id, input_tokens, output_tokens, estimated, box_id FROM usage_events"
 _SUMS = """
-SELECT s.box_id FROM subscriptions s JOIN usage_events e ON e.box_id = s.box_id AND e.at >= s.period_start
+SELECT s.box_id FROM subscriptions s JOIN usage_events e ON e.box_id = s.box_id AND e.period_start = s.period_start
 LEFT JOIN usage_monthly m ON m.box_id = s.box_id AND m.period_start = s.period_start
 GROUP BY s.box_id, m.requests, m.input_tokens, m.output_tokens
 HAVING (count(*), sum(e.input_tokens), sum(e.output_tokens))
@@ -28,14 +29,20 @@ JOIN subscriptions s ON s.box_id = n.box_id
 def metered(stand: Stand) -> Iterator[str]:
     """I6: one row for every answer of which a byte arrived, with its tokens, and the sums those of the rows.
 
-    An answer whose proxy was killed in the middle of it may have none: what was measured is in memory until then.
+    A proxy that is killed between writing a call down and sending its first byte leaves a row of which nobody heard: at
+    most one for each of the customer's calls whose connection broke before anything arrived.
     """
-    rows = {row[0]: (row[1], row[2], row[3]) for row in stand.sql(_USED)}
+    used = stand.sql(_USED)
+    rows = {row[0]: (row[1], row[2], row[3]) for row in used}
     answered = stand.talks.answered()
-    for request_id in answered.keys() - rows.keys() - stand.talks.cut_off:
+    for request_id in answered.keys() - rows.keys():
         yield f"I6: answer {request_id} has no row"
-    for request_id in rows.keys() - stand.talks.known():
-        yield f"I6: row {request_id} is of no answer"
+    unheard = Counter(row[4] for row in used if row[0] not in stand.talks.known())
+    for box_id, count in (unheard - stand.talks.broken()).items():
+        yield f"I6: {count} rows of box {box_id} are of no answer"
+    measures.counted("rows of calls of which nothing arrived", {"rows": unheard.total()})
+    if left := stand.sql("SELECT request_id FROM reservations"):
+        yield f"I6: {len(left)} calls are still open"
     for request_id in answered.keys() & rows.keys():
         usage, (spent, made, estimated) = answered[request_id].usage, rows[request_id]
         if usage is not None and (*usage, False) != (spent, made, estimated):

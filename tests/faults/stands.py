@@ -54,6 +54,7 @@ _OPEN = """
 SELECT (SELECT count(*) FROM inbox WHERE done_at IS NULL AND set_aside_at IS NULL)
      + (SELECT count(*) FROM operator_jobs WHERE state IN ('queued', 'committed', 'synced'))
      + (SELECT count(*) FROM notices WHERE state IN ('waiting', 'claimed', 'sending'))
+     + (SELECT count(*) FROM reservations)
 """
 _ABANDONED = """
 UPDATE notices SET claimed_at = claimed_at - $1::interval
@@ -100,7 +101,7 @@ class Stand:
 
     def ready(self) -> None:
         """Return once all our processes do their work."""
-        until(self._answers, "the API and the proxy answer")
+        until(self.answers, "the API and the proxy answer")
         for name in RINGING:
             self.children[name].says("ready for action")
 
@@ -123,7 +124,7 @@ class Stand:
         return self.hits()
 
     def open(self) -> int:
-        """How many events and jobs are not finished; -1 while Postgres does not answer."""
+        """How many events, jobs, notices and calls are not finished; -1 while Postgres does not answer."""
         try:
             return int(self.sql(_OPEN)[0][0])
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -132,7 +133,7 @@ class Stand:
     def unmetered(self) -> int:
         """How many answers that are over have no row yet."""
         talks = self.talks
-        return len(talks.answered().keys() - talks.under_way().keys() - talks.cut_off - self.rows())
+        return len(talks.answered().keys() - talks.under_way().keys() - self.rows())
 
     def rows(self) -> set[str]:
         """The answers that have a row."""
@@ -254,7 +255,7 @@ class Stand:
             self.children[name].restart(**env)
             if name in RINGING:
                 self.children[name].says("ready for action", after)
-        until(self._answers, "the API and the proxy answer")
+        until(self.answers, "the API and the proxy answer")
 
     def admin(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """One request with the admin's token; error bodies are kept for the canary scan."""
@@ -298,7 +299,8 @@ class Stand:
             return {}
         return dict(answer.json()) if answer.status_code == 201 else {}
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the API and the proxy are ready."""
         return all(_is_up(f"{url}/readyz") for url in (self.api_url, self.proxy_url))
 
     def _open_shop(self) -> None:
@@ -307,10 +309,7 @@ class Stand:
         self.children["stripe"] = Child(
             self.loop, Command("stripe", argv, self.logs / "stripe.log", env=environments.plain())
         )
-        settings = StripeSettings(
-            stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url,
-            stripe_webhook_secret=SecretStr("none yet"),
-        )  # fmt: skip
+        settings = StripeSettings(stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url)
         until(lambda: _is_up(f"{self.stripe_url}/_control/ready"), "Stripe answers")
 
         async def open_shop() -> str:

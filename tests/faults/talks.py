@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ class Talk:
     usage: tuple[int, int] | None = None
     """The provider's figures, input and output, if they arrived."""
     over: bool = False
+    broke: bool = False
+    """The connection ended before anything arrived, so that nobody can tell what became of it."""
 
 
 class Talks:
@@ -33,8 +36,6 @@ class Talks:
         self._http = httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_keepalive_connections=0))
         self._all: list[Talk] = []
         self._running: set[asyncio.Future[Any]] = set()
-        self.cut_off: set[str] = set()
-        """Calls whose proxy was killed in the middle of the answer."""
 
     def begin(self, box_id: str, text: str = "oi", *, stream: bool = True, leave: bool = False) -> Talk:
         """A call on its way; who leaves goes with the first byte."""
@@ -70,6 +71,14 @@ class Talks:
         """Whether a call is not over."""
         return not all(talk.over for talk in self._all)
 
+    def broken(self) -> Counter[str]:
+        """By box, the calls of which nothing arrived when their connection broke."""
+        return Counter(talk.box_id for talk in self._all if talk.broke)
+
+    def under_way_count(self) -> int:
+        """How many calls are not over."""
+        return sum(not talk.over for talk in self._all)
+
     def known(self) -> set[str]:
         """Every request id that a customer was told."""
         return {talk.request_id for talk in self._all}
@@ -95,7 +104,7 @@ class Talks:
                     talk.request_id = answer.headers["x-request-id"]
                     await _read(talk, answer, leave)
         except httpx.HTTPError:
-            pass
+            talk.broke = not talk.request_id
         finally:
             talk.over = True
 

@@ -19,7 +19,9 @@ POINTS = {
     "gitops.before_push": "writer", "gitops.after_push": "writer", "gitops.recorded": "writer",
     "gitops.refreshed": "writer",
     "sweeper.retention_ended": "sweeper", "sweeper.rung": "sweeper", "sweeper.standbys_kept": "sweeper",
-    "meter.inserted": "meter",
+    "proxy.admitted": "proxy", "proxy.answered": "proxy", "proxy.durable": "proxy", "proxy.mid_stream": "proxy",
+    "proxy.measured": "proxy", "proxy.handed_on": "proxy",
+    "meter.taken": "meter", "meter.inserted": "meter",
     "notices.claimed": "notices", "notices.sending": "notices", "notices.delivered": "notices",
 }  # fmt: skip
 """The points on an order's way and the process that reaches each."""
@@ -59,7 +61,7 @@ def test_killed_at_all_points_at_once_purchases_come_through(stand: Stand, size:
     stand.arm(POINTS)
     purchases = [shoppers.buy(stand) for _ in range(size(10, 1))]
     shoppers.resize(stand, purchases[0], PlanName.PRO)
-    stand.talks.ask(until(lambda: stand.box_of(purchases[0].subscription), "the box is there"), 3)
+    stand.talks.ask(until(lambda: stand.box_of(purchases[0].subscription), "the box is there"), 8)
     # one after the other: what is announced was written by a writer that was started four times
     until(lambda: sorted(stand.let_go()) == sorted(POINTS), "every point is hit", 240)
     measures.recovered("killed at all points at once", shoppers.settle(stand))

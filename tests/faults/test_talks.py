@@ -30,7 +30,6 @@ def test_a_proxy_that_is_killed_forgets_no_answer_but_those_under_way(
         talks = [stand.talks.begin(box, FOREVER) for _ in range(3)]
         until(lambda talks=talks: all(talk.answered for talk in talks), "answers are under way")  # type: ignore[misc]
         until(lambda: stand.unmetered() == 0, "what is over is counted")
-        stand.talks.cut_off |= stand.talks.under_way().keys()
         stand.children["proxy"].kill()
         until(lambda: not stand.talks.under_way(), "nothing is under way")
         stand.talks.ask(box, 2)

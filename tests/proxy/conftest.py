@@ -19,7 +19,7 @@ from controller.domain import boxes, lifecycle, vault
 from controller.domain.lifecycle import Why
 from controller.domain.measured import STREAM, Measured
 from proxy.app import create
-from proxy.settings import ProxySettings
+from proxy.settings import LedgerSettings, ProxySettings
 from tests import factories
 from tests.proxy import provider as providers
 from tests.proxy.provider import Provider
@@ -27,16 +27,6 @@ from tests.proxy.waiting import until
 from tests.sandbox.stripe.serving import serving
 
 WHY = Why("test", "proxy")
-
-
-@dataclass
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    at: float = 0.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @dataclass
@@ -48,7 +38,6 @@ class Door:
     box_id: str
     provider: Provider
     queue_url: str
-    clock: Clock
     http: httpx.AsyncClient = field(init=False)
     openai: openai.AsyncOpenAI = field(init=False)
 
@@ -77,7 +66,7 @@ class Door:
 
 
 @contextmanager
-def proxy(dsn: str, queue_url: str, provider_base: str, clock: Clock, **changed: Any) -> Iterator[str]:
+def proxy(dsn: str, queue_url: str, provider_base: str, **changed: Any) -> Iterator[str]:
     """The base address of a proxy while the block runs."""
     settings = ProxySettings(llm_upstream_url=provider_base, llm_upstream_key=SecretStr(providers.KEY), **changed)
     app = create(
@@ -85,7 +74,7 @@ def proxy(dsn: str, queue_url: str, provider_base: str, clock: Clock, **changed:
         DatabaseSettings(postgres_dsn=SecretStr(dsn)),
         QueueSettings(queue_redis_url=SecretStr(queue_url)),
         TokenSettings(token_pepper=SecretStr(factories.PEPPER)),
-        clock,
+        LedgerSettings(),
     )
     with serving(app) as base:
         yield base
@@ -114,8 +103,7 @@ async def provider() -> AsyncIterator[Provider]:
 @pytest.fixture
 async def door(database: Database, dsn: str, queue_url: str, provider: Provider) -> AsyncIterator[Door]:
     box_id, token = await bought(database)
-    clock = Clock()
-    with proxy(dsn, queue_url, provider.base, clock) as base:
-        opened = Door(base, token, box_id, provider, queue_url, clock)
+    with proxy(dsn, queue_url, provider.base) as base:
+        opened = Door(base, token, box_id, provider, queue_url)
         yield opened
         await opened.close()

@@ -34,10 +34,41 @@ async def test_tool_calls_pass_through(door: Door) -> None:
     assert [call.model_dump() for call in made.choices[0].message.tool_calls or ()] == [CALL]
 
 
-async def test_a_body_reaches_the_provider_byte_for_byte_under_our_key(door: Door) -> None:
-    raw = b'{"unknown_parameter":[1.0,  2e3],"model":"small", "messages":[{"role":"developer","content":"\\u00e9"}]}'
-    await door.http.post("/v1/chat/completions", content=raw)
-    assert (door.provider.bodies, door.provider.keys) == ([raw], [f"Bearer {KEY}"])
+RAW = b'"unknown_parameter":[1.0,  2e3],"model":"small", "messages":[{"role":"developer","content":"\\u00e9"}]}'
+
+
+@pytest.mark.parametrize("limit", [b'"max_completion_tokens":5,', b'"max_tokens": 16384, '])
+async def test_a_body_with_a_limit_reaches_the_provider_byte_for_byte_under_our_key(door: Door, limit: bytes) -> None:
+    await door.http.post("/v1/chat/completions", content=b"{" + limit + RAW)
+    assert (door.provider.bodies, door.provider.keys) == ([b"{" + limit + RAW], [f"Bearer {KEY}"])
+
+
+async def test_a_body_without_a_limit_gets_the_models_and_changes_in_nothing_else(door: Door) -> None:
+    await door.http.post("/v1/chat/completions", content=b" {" + RAW)
+    assert door.provider.bodies == [b' {"max_completion_tokens":16384,' + RAW]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"max_tokens": 10**6}, {"max_tokens": 16384}),
+        ({"max_tokens": None}, {"max_completion_tokens": 16384}),
+        ({"max_tokens": 99_999, "max_completion_tokens": 9, "n": 2}, {"max_tokens": 9, "max_completion_tokens": 9}),
+    ],
+)
+async def test_a_limit_beyond_the_models_is_cut_to_it(
+    door: Door, given: dict[str, int | None], sent: dict[str, int]
+) -> None:
+    await door.ask(**given)
+    body = json.loads(door.provider.bodies[0])
+    assert {name: value for name, value in body.items() if name.startswith("max_")} == sent
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n"])
+@pytest.mark.parametrize("given", [0, -1, 1.5, "7", True, [1]])
+async def test_a_number_that_parsers_may_read_differently_is_400(door: Door, name: str, given: object) -> None:
+    assert (await door.ask(**{name: given})).status_code == 400
+    assert door.provider.bodies == []
 
 
 async def test_an_answer_reaches_the_client_byte_for_byte(door: Door) -> None:

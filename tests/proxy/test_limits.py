@@ -1,10 +1,14 @@
-"""A plan's tokens: counted over the billing period, and said in words when they are used up."""
+"""A plan's tokens: counted over the billing period, and said in the form that suits whoever asked."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import httpx
 import pytest
+import redis.asyncio as redis
 from sqlalchemy import select, update
 
 from controller.core import ids
@@ -12,31 +16,47 @@ from controller.core.db import Database
 from controller.domain import plans, usage
 from controller.domain.measured import Measured
 from controller.domain.subscriptions import Subscription
-from proxy.limits import HEADER
+from controller.domain.tokens import ProxyToken
+from controller.domain.usage import UsageEvent
+from proxy.limits import HEADER, WARNING
 from tests.proxy.conftest import Door
+from tests.proxy.provider import USAGE, completion, says
+from tests.proxy.waiting import until
 
 PRO = plans.get("pro").tokens
+DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
 
 
-async def spend(database: Database, door: Door, tokens: int, at: datetime | None = None) -> None:
-    """Record ``tokens`` for the door's box, now in its period or at another time."""
+async def spend(database: Database, door: Door, tokens: int) -> None:
+    """Record ``tokens`` for the door's box in its period, and let Redis forget what it knew of it."""
     async with database.transaction() as session:
         start = await session.scalar(select(Subscription.period_start).where(Subscription.box_id == door.box_id))
         assert start is not None
         one = Measured(
             request_id=ids.new(), box_id=door.box_id, model="small", input_tokens=tokens - 1, output_tokens=1,
-            at=at or start + timedelta(hours=1),
+            at=start + timedelta(hours=1),
         )  # fmt: skip
         await usage.record(session, [one])
-    door.clock.at += 5
+    async with redis.Redis.from_url(door.queue_url) as counts:
+        await counts.flushall()
 
 
-async def test_the_last_token_is_the_plans_last(door: Door, database: Database) -> None:
-    await spend(database, door, PRO - 1)
-    assert HEADER not in (await door.ask()).headers
-    await spend(database, door, 1)
-    answer = await door.ask()
-    assert (answer.status_code, answer.headers[HEADER]) == (200, "tokens")
+async def renew(database: Database) -> None:
+    async with database.transaction() as session:
+        await session.execute(update(Subscription).values(period_start=DECEMBER))
+
+
+async def answered_by_us(door: Door, **body: Any) -> bool:
+    return HEADER in (await door.ask(**body)).headers
+
+
+async def test_what_is_left_is_given_and_not_a_token_more(door: Door, database: Database) -> None:
+    await spend(database, door, PRO - 2_000)
+    assert not await answered_by_us(door)
+    cap = json.loads(door.provider.bodies[0])["max_completion_tokens"]
+    assert 16 <= cap <= 2_000
+    await spend(database, door, 1_990)
+    assert await answered_by_us(door)
     assert len(door.provider.bodies) == 1
 
 
@@ -61,19 +81,50 @@ async def streamed(door: Door) -> str:
     return "".join([one.choices[0].delta.content or "" async for one in chunks])
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_customers_own_token_gets_openais_429(door: Door, database: Database, stream: bool) -> None:
+    await spend(database, door, PRO)
+    async with database.transaction() as session:
+        await session.execute(update(ProxyToken).values(refusal="error"))
+    answer = await door.ask(stream=stream)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "plan_used_up")
+    assert int(answer.headers["retry-after"]) > 60
+
+
 async def test_the_message_itself_is_not_metered(door: Door, database: Database) -> None:
     await spend(database, door, PRO)
     assert (await door.ask()).json()["usage"]["total_tokens"] == 0
-    async with database.transaction() as session:
-        await session.execute(update(Subscription).values(period_start=datetime(2026, 12, 1, tzinfo=UTC)))
-    door.clock.at += 5
+    await renew(database)
+    assert await until(lambda: answered_by_a_model(door))
+    assert {one.model for one in await door.measured()} == {"small"}
+
+
+async def answered_by_a_model(door: Door) -> httpx.Response | None:
+    answer = await door.ask()
+    return None if HEADER in answer.headers else answer
+
+
+async def test_a_call_that_began_before_a_renewal_counts_to_the_old_period(door: Door, database: Database) -> None:
     await door.ask()
-    assert [one.model for one in await door.measured()] == ["small"]
-
-
-async def test_a_new_period_starts_with_the_whole_plan(door: Door, database: Database) -> None:
-    await spend(database, door, PRO)
+    await renew(database)
     async with database.transaction() as session:
-        await session.execute(update(Subscription).values(period_start=datetime(2026, 12, 1, tzinfo=UTC)))
-    door.clock.at += 5
-    assert HEADER not in (await door.ask()).headers
+        await usage.record(session, await door.measured())
+        assert await session.scalar(select(UsageEvent.period_start)) == datetime(2026, 11, 1, tzinfo=UTC)
+
+
+async def test_from_nine_tenths_on_a_header_warns(door: Door, database: Database) -> None:
+    await spend(database, door, PRO * 89 // 100)
+    assert WARNING not in (await door.ask()).headers
+    await spend(database, door, PRO // 100)
+    assert (await door.ask()).headers[WARNING] == "90"
+
+
+async def test_what_was_used_is_left_out_of_what_is_left_before_it_is_in_postgres(
+    door: Door, database: Database
+) -> None:
+    await spend(database, door, PRO - 3_000)
+    used = {**USAGE, "prompt_tokens": 2_500, "completion_tokens": 490}
+    door.provider.answer = says(json.dumps({**completion(content="x"), "usage": used}).encode())
+    assert not await answered_by_us(door)
+    assert await until(lambda: answered_by_us(door))

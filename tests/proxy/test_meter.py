@@ -9,7 +9,8 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.proxy.conftest import Clock, Door, proxy
+from proxy.terms import Terms
+from tests.proxy.conftest import Door, proxy
 from tests.proxy.provider import DONE, USAGE, completion, event, says, streams
 from tests.proxy.waiting import until
 
@@ -69,6 +70,22 @@ async def test_a_client_that_leaves_before_the_first_byte_pays_nothing(door: Doo
     assert [one.request_id for one in await door.measured()] == [answer.headers["x-request-id"]]
 
 
+async def test_a_stream_without_a_byte_is_not_measured(door: Door) -> None:
+    door.provider.answer = streams()
+    assert (await door.ask(stream=True)).content == b""
+    door.provider.answer = streams(event(content="x"), DONE)
+    answer = await door.ask(stream=True)
+    assert [one.request_id for one in await door.measured()] == [answer.headers["x-request-id"]]
+
+
+async def test_what_a_call_costs_is_measured_by_its_models_prices(door: Door, dsn: str) -> None:
+    terms = {"small": Terms(input_price=1_000_000, cached_price=100_000, output_price=2_000_000)}
+    with proxy(dsn, door.queue_url, door.provider.base, llm_terms=terms) as base:
+        await door.http.post(f"{base}/v1/chat/completions", json={"model": "small", "messages": []})
+        (one,) = await door.measured()
+    assert one.cost_microusd == 8 * 1 + 1 + 7 * 2
+
+
 @pytest.mark.parametrize("wrong", [-1, "7", None, True, 2**60, 1.5])
 async def test_figures_that_cannot_be_tokens_are_replaced_by_an_estimate(door: Door, wrong: object) -> None:
     usage = {**USAGE, "completion_tokens": wrong, "prompt_tokens_details": [], "completion_tokens_details": None}
@@ -79,7 +96,7 @@ async def test_figures_that_cannot_be_tokens_are_replaced_by_an_estimate(door: D
 
 
 async def test_without_redis_usage_goes_straight_to_postgres_and_into_the_months_sums(door: Door, dsn: str) -> None:
-    with proxy(dsn, "redis://127.0.0.1:9/0", door.provider.base, Clock()) as base:
+    with proxy(dsn, "redis://127.0.0.1:9/0", door.provider.base) as base:
         async with httpx.AsyncClient(headers=door.http.headers, timeout=20) as http:
             body = {"model": "small", "messages": []}
             ids = {(await http.post(f"{base}/v1/chat/completions", json=body)).headers["x-request-id"] for _ in "abc"}

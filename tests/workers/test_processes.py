@@ -20,6 +20,7 @@ from controller.sandbox.postgres import Postgres
 from controller.sandbox.processes import free_port
 from controller.sandbox.valkey import Valkey
 from tests import factories
+from tests.charts.alerts import ROWS, asked, rules
 from tests.conftest import TEMPLATE
 from tests.sandbox.stripe.serving import eventually
 from tests.workers.test_pod_metrics import KUBECONFIG
@@ -45,7 +46,9 @@ SHOWN = {
         "watcher_last_event_timestamp_seconds", "watcher_last_contact_timestamp_seconds", "watcher_failures_total",
         "pod_metrics_rows_total", "pod_metrics_failures_total", "pod_metrics_last_success_timestamp_seconds",
     },
-    "meter": {"meter_lag_seconds", "meter_backlog_entries", "meter_set_aside", "meter_entries_total"},
+    "meter": {
+        "meter_lag_seconds", "meter_backlog_entries", "meter_set_aside", "meter_entries_total", "meter_recovered_total",
+    },
 }  # fmt: skip
 THEIRS = {"implementation", "major", "minor", "patchlevel", "version", "generation", "le"}
 """Labels of the client library's own metrics."""
@@ -116,6 +119,14 @@ def test_every_process_is_looked_at_here() -> None:
 def test_the_process_shows_what_ops_need(pages: dict[str, str], name: str) -> None:
     typed = set(re.findall(r"^# TYPE (\S+)", pages[name], re.MULTILINE))
     assert SHOWN[name] | {"process_resident_memory_bytes", "process_cpu_seconds_total"} <= typed
+
+
+@pytest.mark.parametrize("alert", ROWS)
+def test_what_an_alert_looks_at_is_shown(pages: dict[str, str], alert: str) -> None:
+    typed = {name for page in pages.values() for name in re.findall(r"^# TYPE (\S+)", page, re.MULTILINE)}
+    (rule, *_) = [rule for rule in rules() if rule["alert"] == alert]
+    # how a scrape went is Prometheus' own to say
+    assert {one.metric for one in asked(rule["expr"])} - {"up"} <= typed
 
 
 @pytest.mark.parametrize("name", SHOWN)
