@@ -17,7 +17,7 @@ from controller.sandbox import images
 from tests.charts import world as worlds
 from tests.charts.boxes import CHART
 from tests.charts.platform import BOT_TOKEN, PROFILE, STANDBY, TOKEN, connection
-from tests.charts.world import Gateway, Step, World, call, tell
+from tests.charts.world import TURN_SECONDS, Gateway, Step, World, call, tell
 
 pytestmark = pytest.mark.gateway
 
@@ -60,6 +60,14 @@ def volume(data: Path) -> dict[str, bytes]:
     return {str(file.relative_to(data)): file.read_bytes() for file in files}
 
 
+async def forgotten(data: Path) -> None:
+    """Return once the gateway's copy of the last good configuration, which follows the reload, is the customer's."""
+    copy, before = data / "state/openclaw.json.last-good", STANDBY["proxy_token"].encode()
+    async with asyncio.timeout(TURN_SECONDS):
+        while copy.exists() and before in copy.read_bytes():
+            await asyncio.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
     """One box for the whole module, since a boot costs 10-14 CPU seconds; it stood by until its customer claimed it.
@@ -81,6 +89,7 @@ def box() -> Iterator[Box]:
             world.change(**customers)
             report = run.run(gateway.reported())
             run.run(gateway.reloaded(0))
+            run.run(forgotten(folder / "data"))
             yield Box(gateway, report, pids, volume(folder / "data"), world, run)
         finally:
             run.run(gateway.stop())
