@@ -72,6 +72,14 @@ def proxy() -> None:
 
 
 @app.command()
+def translator() -> None:
+    """Serve OpenAI's chat in front of providers that speak otherwise."""
+    from proxy.translator import run
+
+    run()
+
+
+@app.command()
 def worker() -> None:
     """Run the Dramatiq workers for outside events."""
     _dramatiq("controller.workers.actors:billing_broker", "billing", threads=4)
@@ -94,18 +102,19 @@ def notices() -> None:
 
 @app.command()
 def sweeper() -> None:
-    """Send again whatever was left behind, have the writer look what ops pushed, and take rollouts on."""
+    """Send again whatever was left behind, keep the standby boxes, take rollouts on, and have ops' pushes looked at."""
     from controller.core.settings import load
     from controller.domain.lifecycle import LifecycleSettings
+    from controller.domain.standbys import StandbySettings
     from controller.workers import adopting, context, rollouts
     from controller.workers import sweeper as sweeping
 
     async def work(stop: asyncio.Event) -> None:
         parts = context.build()
         keep, often, look = load(LifecycleSettings), load(sweeping.SweeperSettings), load(adopting.AdoptionSettings)
-        pace = load(rollouts.RolloutSettings)
+        pace, pool = load(rollouts.RolloutSettings), sweeping.Pool(parts.mint, load(StandbySettings))
         async with asyncio.TaskGroup() as all_of_it:
-            all_of_it.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
+            all_of_it.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop, pool))
             all_of_it.create_task(adopting.ring(parts.bell, look, stop))
             all_of_it.create_task(rollouts.run(parts.database, parts.bell, pace, stop))
 

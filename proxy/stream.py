@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
 
-import aiohttp
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from controller.core import failpoints
 from controller.core import log as logs
-from proxy.calls import Call, CutOff
+from proxy import errors
+from proxy.calls import Call
 from proxy.errors import UpstreamFailed, UpstreamSilent
+from proxy.leaving import CutOff, unless_left
 from proxy.reading import Reader
+from proxy.upstream import Answer
 
 log = logs.get(__name__)
-
-ResultT = TypeVar("ResultT")
 
 
 class Whole(Response):
@@ -45,14 +44,15 @@ class Whole(Response):
 class Relay(Response):
     """An answer that follows the upstream's stream until it ends, breaks or stalls, or the client leaves or is cut off.
 
-    A stream that breaks is left without its end, so that the client sees the break. Nothing is sent before the call is
+    A stream that breaks is left without its end, so that the client sees the break; one that stalls says so first, in
+    an event. Nothing is sent before the call is
     durable, the head included; so ``first`` must have been read and the call begun. The last frame goes out when the
     measurement is in a store. ``finished`` is called in every case, after the upstream's connection is closed.
     """
 
     def __init__(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: Answer,
         first: bytes,
         headers: Mapping[str, str],
         call: Call,
@@ -72,7 +72,10 @@ class Relay(Response):
         try:
             async with asyncio.timeout(self._longest.total_seconds()):
                 await unless_left(receive, self._send(send), self._call.cut)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except UpstreamSilent as error:
+            log.warning("proxy.stream_stalled", request_id=self._call.row.request_id)
+            await self._tell(send, error)
+        except (UpstreamFailed, OSError, TimeoutError) as error:
             log.warning("proxy.stream_broke", error=type(error).__name__)
         except ClientDisconnect:
             log.info("proxy.client_left")
@@ -87,12 +90,17 @@ class Relay(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await self._pass(send, self._first)
         failpoints.hit("proxy.mid_stream")
-        async for chunk in self._answer.content.iter_any():
+        async for chunk in self._answer:
             await self._pass(send, reader.feed(chunk))
         await self._pass(send, reader.rest())
         if reader.delivered:
             await self._call.hand_on()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _tell(self, send: Send, error: UpstreamSilent) -> None:
+        """The error as the stream's last event, unless another event stands there half."""
+        if not self._call.reader.torn:
+            await send({"type": "http.response.body", "body": errors.event(error), "more_body": True})
 
     async def _pass(self, send: Send, chunk: bytes) -> None:
         if not chunk:
@@ -104,42 +112,12 @@ class Relay(Response):
         self._call.reader.sent()
 
 
-async def first_chunk(answer: aiohttp.ClientResponse, reader: Reader) -> bytes:
+async def first_chunk(answer: Answer, reader: Reader) -> bytes:
     """The first bytes of a stream that may go to the client; nothing if it ends without any.
 
     Raises UpstreamFailed if it breaks off before, UpstreamSilent if it stalls.
     """
-    try:
-        async for chunk in answer.content.iter_any():
-            if kept := reader.feed(chunk):
-                return kept
-    except TimeoutError as exc:
-        raise UpstreamSilent("upstream_silent") from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise UpstreamFailed("upstream_broke_off") from exc
+    async for chunk in answer:
+        if kept := reader.feed(chunk):
+            return kept
     return reader.rest()
-
-
-async def unless_left(
-    receive: Receive, work: Coroutine[Any, Any, ResultT], cut: asyncio.Future[None] | None = None
-) -> ResultT:
-    """The result of ``work``; the request's body must have been read before.
-
-    Raises ClientDisconnect, with ``work`` cancelled and ended, when the client leaves first; CutOff when ``cut`` comes.
-    """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait({working, leaving} | ({cut} if cut else set()), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise CutOff("token_revoked") if cut is not None and cut.done() else ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue

@@ -31,6 +31,7 @@ Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 NodePort = Annotated[int, Field(strict=True, ge=30000, le=32767)]
 Cap = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+Standbys = Annotated[int, Field(strict=True, ge=0, le=500)]
 Replicas = Annotated[int, Field(strict=True, ge=1, le=50)]
 Seconds = Annotated[int, Field(strict=True, ge=5, le=60)]
 Gibibytes = Annotated[int, Field(strict=True, ge=1, le=10_000)]
@@ -89,6 +90,14 @@ class Settings(_Values):
 
     charts_url: Url | None = None
     """The Helm repository with the boxes' chart, as the cells have it; None: nobody can start a rollout."""
+
+    standby_starter: Standbys | None = None
+    standby_pro: Standbys | None = None
+    standby_team: Standbys | None = None
+    """Boxes of each plan that stand by in the cell, booted and unowned (``controller/domain/standbys.py``); 0: none."""
+
+    standby_ready_within: Duration | None = None
+    """A standby that is not ready so long after its commit is replaced."""
 
     mail_from: Line | None = None
     retention: Duration | None = None

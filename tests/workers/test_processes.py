@@ -29,11 +29,12 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"migrate", "up", "demo"}
 """Commands that are no process of the platform: they end, or start the others."""
 
-WEB = {"api": "API_PORT", "secrets": "SECRETS_PORT", "proxy": "PROXY_PORT"}
+WEB = {"api": "API_PORT", "secrets": "SECRETS_PORT", "proxy": "PROXY_PORT", "translator": "TRANSLATOR_PORT"}
 SHOWN = {
     "api": {"api_requests_total", "api_request_seconds", "stripe_key_refused_total"},
     "secrets": {"secrets_given_total", "secrets_requests_total", "tls_certificate_end_timestamp_seconds"},
     "proxy": {"proxy_requests_total", "proxy_tokens_total"},
+    "translator": {"translator_requests_total"},
     "worker": {"billing_events_total"},
     "writer": {"git_commits_total", "git_push_seconds", "git_failures_total"},
     "notices": {"notices_attempts_total"},
@@ -50,6 +51,10 @@ SHOWN = {
         "meter_lag_seconds", "meter_backlog_entries", "meter_set_aside", "meter_entries_total", "meter_recovered_total",
     },
 }  # fmt: skip
+CATALOG = "providers: {p: {base_url: 'http://127.0.0.1:9', wire: anthropic}}\nmodels: {m: {provider: p}}"
+OWN = {"translator": {"TRANSLATOR_TOKEN": "t", "LLM_CATALOG": CATALOG, "TRANSLATED_KEYS": '{"p": "k"}'}}
+"""What one process needs beside what all get."""
+
 THEIRS = {"implementation", "major", "minor", "patchlevel", "version", "generation", "le"}
 """Labels of the client library's own metrics."""
 
@@ -90,7 +95,7 @@ def pages(migrated: str, queue_server: Valkey, tmp_path_factory: pytest.TempPath
     running = []
     try:
         for name, port in ports.items():
-            own = env | {WEB.get(name, "METRICS_PORT"): str(port)}
+            own = env | OWN.get(name, {}) | {WEB.get(name, "METRICS_PORT"): str(port)}
             argv = [sys.executable, "-m", "controller", name]
             with (folder / f"{name}.log").open("wb") as log:
                 running.append(subprocess.Popen(argv, env=own, cwd=ROOT, stdout=log, stderr=log))
