@@ -28,8 +28,10 @@ from controller.core.settings import Group, SettingsError
 
 log = logs.get(__name__)
 
-LABELS = frozenset({"channel", "direction", "error", "kind", "method", "outcome", "route", "source", "state", "status"})
-"""Every label there may be; each takes its values from an enum, a route table or our own error codes."""
+LABELS = frozenset(
+    {"channel", "direction", "error", "kind", "method", "outcome", "provider", "route", "source", "state", "status"}
+)
+"""Every label there may be; each takes its values from an enum, a route table, the catalog or our own error codes."""
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
