@@ -20,6 +20,7 @@ from controller.sandbox.postgres import Postgres
 from controller.sandbox.processes import free_port
 from controller.sandbox.valkey import Valkey
 from tests import factories
+from tests.charts.alerts import ROWS, asked, rules
 from tests.conftest import TEMPLATE
 from tests.sandbox.stripe.serving import eventually
 from tests.workers.test_pod_metrics import KUBECONFIG
@@ -123,6 +124,14 @@ def test_every_process_is_looked_at_here() -> None:
 def test_the_process_shows_what_ops_need(pages: dict[str, str], name: str) -> None:
     typed = set(re.findall(r"^# TYPE (\S+)", pages[name], re.MULTILINE))
     assert SHOWN[name] | {"process_resident_memory_bytes", "process_cpu_seconds_total"} <= typed
+
+
+@pytest.mark.parametrize("alert", ROWS)
+def test_what_an_alert_looks_at_is_shown(pages: dict[str, str], alert: str) -> None:
+    typed = {name for page in pages.values() for name in re.findall(r"^# TYPE (\S+)", page, re.MULTILINE)}
+    (rule, *_) = [rule for rule in rules() if rule["alert"] == alert]
+    # how a scrape went is Prometheus' own to say
+    assert {one.metric for one in asked(rule["expr"])} - {"up"} <= typed
 
 
 @pytest.mark.parametrize("name", SHOWN)
