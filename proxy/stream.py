@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from controller.core import failpoints
 from controller.core import log as logs
-from proxy import errors
+from controller.core.errors import CloudError
 from proxy.calls import Call
 from proxy.errors import UpstreamFailed, UpstreamSilent
 from proxy.leaving import CutOff, unless_left
@@ -45,9 +45,9 @@ class Relay(Response):
     """An answer that follows the upstream's stream until it ends, breaks or stalls, or the client leaves or is cut off.
 
     A stream that breaks is left without its end, so that the client sees the break; one that stalls says so first, in
-    an event. Nothing is sent before the call is
-    durable, the head included; so ``first`` must have been read and the call begun. The last frame goes out when the
-    measurement is in a store. ``finished`` is called in every case, after the upstream's connection is closed.
+    an event that ``told`` makes. Nothing is sent before the call is durable, the head included; so ``first`` must have
+    been read and the call begun. The last frame goes out when the measurement is in a store. ``finished`` is called in
+    every case, after the upstream's connection is closed.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Relay(Response):
         headers: Mapping[str, str],
         call: Call,
         longest: timedelta,
+        told: Callable[[CloudError], bytes],
         finished: Callable[[], None],
     ) -> None:
         super().__init__(None, answer.status, headers)
@@ -65,6 +66,7 @@ class Relay(Response):
         self._first = first
         self._call = call
         self._longest = longest
+        self._told = told
         self._finished = finished
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,7 +102,7 @@ class Relay(Response):
     async def _tell(self, send: Send, error: UpstreamSilent) -> None:
         """The error as the stream's last event, unless another event stands there half."""
         if not self._call.reader.torn:
-            await send({"type": "http.response.body", "body": errors.event(error), "more_body": True})
+            await send({"type": "http.response.body", "body": self._told(error), "more_body": True})
 
     async def _pass(self, send: Send, chunk: bytes) -> None:
         if not chunk:
