@@ -17,7 +17,7 @@ from controller.core.db import Database
 from controller.core.errors import Conflict, Permanent
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, git_remote, retirements
+from controller.domain import adoption, bells, boxes, connections, git_remote, retirements
 from controller.domain.adoption import Outcome, Wanted
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
@@ -27,7 +27,7 @@ from controller.gitops import adopt as reading_git
 from controller.gitops import children, history, manifests, verdicts
 from controller.gitops.adopt import Reader, Reading, Report, Wish
 from controller.gitops.history import Past
-from controller.gitops.manifests import Manifest
+from controller.gitops.manifests import Manifest, ManifestError
 from controller.gitops.repository import PushRejected, Repository
 from controller.gitops.verdicts import Standing
 from controller.workers.provisioning import WRITER_LOCK
@@ -159,9 +159,19 @@ async def _standings(database: Database, box_ids: set[str]) -> dict[str, Standin
                 State(box.state),
                 Deletion(box.deletion),
                 box.id in retired,
+                await _wanted(session, box),
             )
-            for box in found
+            for box in found.all()
         }
+
+
+async def _wanted(session: AsyncSession, box: Box) -> Manifest | None:
+    spec = boxes.spec(box, await connections.in_manifest(session, box.id))
+    try:
+        return manifests.of(box.id, box.customer_id, spec, box.overrides)
+    except ManifestError as error:
+        log.warning("gitops.box_no_manifest", box_id=box.id, error=str(error))
+        return None
 
 
 async def _take(session: AsyncSession, mint: Mint, reading: Reading, wish: Wish) -> None:
