@@ -44,6 +44,8 @@ WRITER_LOCK = "git-writer"
 NO_WAIT = timedelta(0)
 STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
 """Verbs after which no pod may be left."""
+STARTS = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
+"""Verbs after which there is one again, so that no earlier stop can be seen any more."""
 
 
 class DiskUnusable(Temporary):
@@ -113,26 +115,40 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
     committed = [job for job in reached if job.state == JobState.COMMITTED]
     if not committed:
         return bool(reached)
+    ends = _ends(committed)
     # an erasure succeeds once the deletion is accepted, long before all of it has gone
-    emptied = committed[-1].verb != Verb.ERASE or seen.resources == 0
-    gone = emptied and await asyncio.to_thread(_gone, cluster, committed[-1])
+    emptied = ends is None or ends.verb != Verb.ERASE or seen.resources == 0
+    gone = emptied and (ends is None or await asyncio.to_thread(_gone, cluster, ends))
     if gone:
-        for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev):
+        for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev, ends):
             if bell is not None:
                 await bell.ring(bells.NOTICE, notice_id)
     return not gone or len(committed) < len(reached)
 
 
-async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]:
+def _ends(reached: list[Job]) -> Job | None:
+    """The newest of the jobs that takes something away; none if a later one starts the box again.
+
+    Also one that a later job overtook: that took nothing of its own away, and the pod may be there still.
+    """
+    for job in reversed(reached):
+        if job.verb in STARTS:
+            return None
+        if job.verb in STOPS or job.verb == Verb.ERASE:
+            return job
+    return None
+
+
+async def _record_synced(database: Database, box_id: str, rev: int, ends: Job | None) -> list[str]:
     async with database.transaction() as session:
         box = await boxes.get(session, box_id, lock=True)
         for job in await jobs.open_of(session, box.id, JobState.COMMITTED):
             if job.rev <= rev:
                 jobs.synced(job)
                 await progress.add(session, box.id, "synced", job=job.id, verb=job.verb, rev=job.rev)
-                # one that a later rev overtook may never have stopped anything
-                if job.rev == rev and job.verb in STOPS:
-                    box.ready_at = None
+        # a stop that a start overtook may never have stopped anything
+        if ends is not None and ends.verb in STOPS:
+            box.ready_at = None
         box.synced_rev = max(box.synced_rev, rev)
         return await finish(session, box)
 
@@ -314,8 +330,4 @@ def _begin_anew(cluster: Cluster, box_id: str) -> None:
 def _gone(cluster: Cluster, job: Job) -> bool:
     """Whether what the job takes away is really away: pods for a stop, the namespace for an erasure."""
     space = kubernetes.namespace(job.box_id)
-    if job.verb == Verb.ERASE:
-        return not cluster.has_namespace(space)
-    if job.verb in STOPS:
-        return cluster.pods(space) == 0
-    return True
+    return not cluster.has_namespace(space) if job.verb == Verb.ERASE else cluster.pods(space) == 0
