@@ -100,6 +100,7 @@ class Cluster:
         self._core = client.CoreV1Api(api)
         self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
+        self._watches: set[watch.Watch] = set()
 
     def refresh(self, application_set: str) -> None:
         """Make Argo CD read Git again for one ApplicationSet; a unique value, so that no request hides another."""
@@ -202,8 +203,10 @@ class Cluster:
 
         Raises Outdated when ``since`` is too old (410): then only a list tells what there is.
         """
+        watching = watch.Watch()
+        self._watches.add(watching)
         try:
-            stream = watch.Watch().stream(
+            stream = watching.stream(
                 self._custom.list_namespaced_custom_object,
                 ARGO_GROUP,
                 ARGO_VERSION,
@@ -222,6 +225,13 @@ class Cluster:
             raise ClusterAway("cluster_away", reason=foreign(exc.reason)) from exc
         except urllib3.exceptions.HTTPError as exc:
             raise ClusterAway("cluster_away", reason=foreign(exc)) from exc
+        finally:
+            self._watches.discard(watching)
+
+    def hang_up(self) -> None:
+        """Every watch that waits for news ends now, or as one that was cut off; one that just begins may go on."""
+        for watching in list(self._watches):
+            watching.stop()
 
     def pods(self, namespace: str) -> int:
         """How many pods the namespace has, ending ones included."""
