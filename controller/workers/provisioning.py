@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.clients import argocd, kubernetes
 from controller.clients.argocd import Observed
+from controller.clients.cells import Cells
 from controller.clients.kubernetes import Cluster
 from controller.core import clock, failpoints, metrics
 from controller.core import log as logs
@@ -23,7 +24,7 @@ from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary, foreign
 from controller.core.queue import Doorbell
 from controller.domain import bells, boxes, caps, git_remote, jobs, progress
-from controller.domain.boxes import Box
+from controller.domain.boxes import Box, Place
 from controller.domain.caps import CapSettings
 from controller.domain.completion import finish
 from controller.domain.jobs import Job, JobState, Verb
@@ -55,7 +56,7 @@ class DiskUnusable(Temporary):
 async def write_commits(
     database: Database,
     repository: Repository,
-    cluster: Cluster,
+    cells: Cells,
     limit: timedelta = children.LIMIT,
     allowed: CapSettings = caps.DEFAULTS,
     retire_after: timedelta = RETIRE_AFTER,
@@ -69,36 +70,52 @@ async def write_commits(
         with children.within(limit) as current:
             wait = NO_WAIT if held else None
             while wait == NO_WAIT:
-                wait = await _write_batch(database, repository, cluster, current, allowed, retire_after)
+                wait = await _write_batch(database, repository, cells, current, allowed, retire_after)
                 if current.late():
                     break
     return wait
 
 
-async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
-    """Ask Argo CD to read Git again for these boxes; if the cluster is away, the sweeper asks later.
+async def refresh(cells: Cells, places: Iterable[Place]) -> None:
+    """Ask each cell's Argo CD to read Git again for its boxes; if its cluster is away, the sweeper asks later.
 
-    A cluster that is away is asked no further: each question takes seconds then, and Git waits for this thread.
+    A cluster that is away is asked no further: each question takes seconds then, and Git waits for this thread. The
+    others are asked meanwhile.
     """
-    for name in sorted({manifests.application_set(box_id) for box_id in box_ids}):
-        try:
-            await asyncio.to_thread(cluster.refresh, name)
-        except CloudError as error:
-            log.warning("gitops.refresh_failed", application_set=name, error=str(error))
-            if isinstance(error, Temporary):
-                return
+    await asyncio.gather(*(_refresh(cells, cell, box_ids) for cell, box_ids in _by_cell(places).items()))
 
 
-async def ask_again(cluster: Cluster, box_ids: set[str]) -> None:
+async def ask_again(cells: Cells, places: Iterable[Place]) -> None:
     """Make Argo CD look again at boxes that lag behind Git, and begin those syncs anew that it has given up."""
-    await refresh(cluster, box_ids)
+    await asyncio.gather(*(_ask_again(cells, cell, box_ids) for cell, box_ids in _by_cell(places).items()))
+
+
+async def _ask_again(cells: Cells, cell: str, box_ids: set[str]) -> None:
+    await _refresh(cells, cell, box_ids)
     for box_id in sorted(box_ids):
         try:
-            await asyncio.to_thread(_begin_anew, cluster, box_id)
+            await asyncio.to_thread(_begin_anew, cells.of(cell), box_id)
         except CloudError as error:
-            log.warning("gitops.sync_not_begun", box_id=box_id, error=str(error))
+            log.warning("gitops.sync_not_begun", box_id=box_id, cell=cell, error=str(error))
             if isinstance(error, Temporary):
                 return
+
+
+async def _refresh(cells: Cells, cell: str, box_ids: set[str]) -> None:
+    for name in sorted({manifests.application_set(box_id) for box_id in box_ids}):
+        try:
+            await asyncio.to_thread(cells.of(cell).refresh, name)
+        except CloudError as error:
+            log.warning("gitops.refresh_failed", application_set=name, cell=cell, error=str(error))
+            if isinstance(error, Temporary):
+                return
+
+
+def _by_cell(places: Iterable[Place]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for cell, box_id in places:
+        found.setdefault(cell, set()).add(box_id)
+    return found
 
 
 async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Doorbell | None = None) -> bool:
@@ -156,7 +173,7 @@ async def _record_synced(database: Database, box_id: str, rev: int, ends: Job | 
 async def _write_batch(
     database: Database,
     repository: Repository,
-    cluster: Cluster,
+    cells: Cells,
     current: Round,
     allowed: CapSettings,
     retire_after: timedelta,
@@ -173,7 +190,7 @@ async def _write_batch(
     if not batch:
         return None
     failpoints.hit("gitops.taken")
-    held = await retiring.obstacles(cluster, batch)
+    held = await retiring.obstacles(cells, batch, owners)
     making = partial(_intent, retire_after=retire_after)
     try:
         free = [job for job in batch if job.id not in held]
@@ -186,7 +203,8 @@ async def _write_batch(
         log.warning("gitops.batch_failed", jobs=len(batch), error=str(outcome.trouble))
     _count(outcome)
     failpoints.hit("gitops.recorded")
-    await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
+    landed = [owners[job.box_id] for job in batch if job.id in outcome.landed]
+    await refresh(cells, {Place(box.cell, box.id) for box in landed})
     failpoints.hit("gitops.refreshed")
     await _to_its_end(repository.tidy, current)
     return wait
