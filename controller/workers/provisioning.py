@@ -123,9 +123,12 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
 
     It may while a pod or namespace is still going, and while a job that the cluster runs already is not yet recorded
     as committed: the writer pushes first and writes that down second. Without a bell, what the customer has to be
-    told now waits for the sweeper.
+    told now waits for the sweeper. An Application in another cell than the box's, left behind by a file that people put
+    there for a moment, says nothing of the box.
     """
     async with database.transaction() as session:
+        if seen.cell and Place(seen.cell, seen.box_id) not in await boxes.places(session, [seen.box_id]):
+            return False
         unseen = await jobs.open_of(session, seen.box_id, JobState.QUEUED, JobState.COMMITTED)
         await boxes.examined(session, seen.box_id, None if seen.is_well() else seen.illness())
     reached = [job for job in unseen if seen.settled(job.rev)]
