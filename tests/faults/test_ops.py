@@ -132,7 +132,7 @@ def test_a_writer_that_dies_while_its_packs_are_merged_writes_on(stand: Stand) -
         stand.quiet()
         return stand.hits() == [TIDYING]
 
-    until(hit, "packs are merged", PATIENCE)
+    until(hit, "packs are merged", 2.5 * PATIENCE)  # a few batches of it
     died(stand, TIDYING, starts)
     resize(stand, box_id, PlanName.PRO)
     measures.recovered(f"killed at {TIDYING}", stand.quiet())
