@@ -97,7 +97,7 @@ async def test_a_purchase_that_waits_lands_behind_a_file_that_came_before_it(ops
     async with ops.database.transaction() as session:
         box = await boxes.get(session, bought_id)
     for old, new in ((ops.box_id, box.id), ((await ops.box()).customer_id, box.customer_id)):
-        content = content.replace(old.encode(), new.encode())
+        content = content.replace(str(old).encode(), str(new).encode())
     remotes.commit(ops.remote, {manifests.path("local", box.id): content}, "ops: too early")
     await ops.look()
     async with ops.database.transaction() as session:
