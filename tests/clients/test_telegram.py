@@ -104,6 +104,7 @@ async def test_the_token_is_in_no_log_line_and_no_error(
     client: Telegram, town: StandIn, bot: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "httpx")  # whoever loads litellm turns it down
     await client.send(bot["token"], 7001, "oi")
     town.steer("faults", status=400, description=f"Bad Request: http://x/bot{bot['token']}/sendMessage")
     with pytest.raises(CloudError) as caught:
