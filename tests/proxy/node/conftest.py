@@ -47,7 +47,7 @@ class Row:
             async def entries() -> list[Any]:
                 return await stream.xrange(STREAM) or []
 
-            ((_, fields),) = await until(entries)
+            ((_, fields),) = await until(entries, seconds=30)
         return Measured.model_validate_json(fields[b"usage"])
 
 

