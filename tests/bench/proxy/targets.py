@@ -146,6 +146,7 @@ def rss_bytes(pid: int) -> int:
 
 
 def _request(headers: dict[str, str], body: bytes) -> bytes:
-    told = {"host": "bench", "content-type": "application/json", "content-length": str(len(body)), **headers}
+    told = {"host": "127.0.0.1", "user-agent": "bench", "accept": "*/*", "content-type": "application/json"}
+    told |= {"content-length": str(len(body)), **headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
     return f"POST /v1/chat/completions HTTP/1.1\r\n{lines}\r\n".encode() + body
