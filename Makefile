@@ -5,13 +5,14 @@ BIN := .venv/bin
 # Trust whom the machine trusts, as pip does: behind a proxy that inspects TLS uv's own list knows nobody.
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help demo up test test-faults bench-git bench-proxy lint types generate lock clean
+.PHONY: help demo up test test-faults test-cluster bench-git bench-proxy lint types generate lock clean
 
 help:
 	@echo "make demo   buy an agent, talk to it, change it and cancel it, on this machine"
 	@echo "make up     the same system, kept running until Ctrl-C"
 	@echo "make test   every test, against real Postgres, Valkey, Git and Helm"
 	@echo "make test-faults  kills, cuts, full disks and wrong clocks, at full size (FAULTS_SCALE=0.1: a tenth)"
+	@echo "make test-cluster  against a real Argo CD, in the cluster that KUBECONFIG names: every box there is deleted"
 	@echo "make bench-git  what a commit and a push cost, to 50 000 boxes (ARGS=\"--boxes 100,1000 --json FILE\")"
 	@echo "make bench-proxy  what a call and a chunk cost the token proxy, beside others (ARGS=\"--quick --json FILE\")"
 	@echo "make lint types   ruff, import contracts; mypy --strict"
@@ -23,6 +24,7 @@ help:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.11, please install python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "missing: Python >= 3.11, $(PYTHON) is older"; exit 1; }
 	@command -v git >/dev/null || { echo "missing: git, please install git"; exit 1; }
+	@git version | $(PYTHON) -c 'import re, sys; sys.exit(tuple(map(int, re.findall(r"\d+", sys.stdin.read())[:2])) < (2, 34))' || { echo "missing: Git >= 2.34, $$(git version) is older"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "missing: Python's venv, please install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
@@ -42,6 +44,9 @@ test: .venv/filled
 
 test-faults: .venv/filled
 	FAULTS=full $(BIN)/pytest tests/faults $(ARGS)
+
+test-cluster: .venv/filled
+	CLUSTER_TESTS=1 $(BIN)/pytest tests/cluster $(ARGS)
 
 bench-git: .venv/filled
 	@$(BIN)/python -m tests.bench.git $(ARGS)

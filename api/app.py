@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy import text
 
 from api import errors
-from api.admin import connections
+from api.admin import connections, rollouts, stoppages
 from api.admin import routes as admin
 from api.agent import routes as agent
 from api.deps import Parts
@@ -28,7 +28,8 @@ def create(parts: Parts) -> FastAPI:
     app.state.parts = parts
     errors.install(app)
     _measure(app)
-    for router in (stripe.router, drafts.router, agent.router, admin.router, connections.router):
+    for_ops = (stoppages.router, admin.router, connections.router, rollouts.router)
+    for router in (stripe.router, drafts.router, agent.router, *for_ops):
         app.include_router(router)
 
     @app.get("/healthz")

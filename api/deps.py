@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from api.settings import ApiSettings
+from controller.clients.charts import Charts
 from controller.clients.stripe import Stripe
 from controller.core import crypto
 from controller.core.db import Database
@@ -27,6 +28,7 @@ class Parts:
     bell: Doorbell
     mint: Mint
     niches: frozenset[str]
+    charts: Charts
 
 
 def parts(request: Request) -> Parts:

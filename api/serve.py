@@ -12,6 +12,7 @@ from api.deps import Parts
 from api.secrets import app as secrets_app
 from api.settings import ApiSettings, SecretEndpointSettings
 from api.tls import Certificate
+from controller.clients.charts import Charts, ChartSettings
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.core import log
 from controller.core.crypto import Sealer
@@ -40,6 +41,7 @@ def api() -> tuple[FastAPI, ApiSettings]:
             settings=load(BoxSettings),
         ),
         niches=frozenset(folder.name for folder in settings.niches_dir.iterdir() if folder.is_dir()),
+        charts=Charts(load(ChartSettings)),
     )
     return app.create(parts), settings
 

@@ -16,12 +16,15 @@ from typing import Annotated, Any
 
 import typer
 
-from controller import gitops_cli, gitops_live_cli
+from controller import gitops_cli, gitops_live_cli, rollouts_cli
 from controller.core.errors import CloudError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 admin_app = typer.Typer(no_args_is_help=True, help="What ops do by hand, through the API.")
+jobs_app = typer.Typer(invoke_without_command=True)
+admin_app.add_typer(jobs_app, name="jobs")
 app.add_typer(admin_app, name="admin")
+admin_app.add_typer(rollouts_cli.app, name="rollout")
 gitops_live_cli.add_to(gitops_cli.app)
 app.add_typer(gitops_cli.app, name="gitops")
 
@@ -69,6 +72,14 @@ def proxy() -> None:
 
 
 @app.command()
+def translator() -> None:
+    """Serve OpenAI's chat in front of providers that speak otherwise."""
+    from proxy.translator import run
+
+    run()
+
+
+@app.command()
 def worker() -> None:
     """Run the Dramatiq workers for outside events."""
     _dramatiq("controller.workers.actors:billing_broker", "billing", threads=4)
@@ -77,6 +88,7 @@ def worker() -> None:
 @app.command()
 def writer() -> None:
     """Run the git writer, the only process with the push credential."""
+    _check_git()
     _dramatiq("controller.workers.actors:writer_broker", "gitops", threads=1)
 
 
@@ -88,36 +100,40 @@ def notices() -> None:
 
 @app.command()
 def sweeper() -> None:
-    """Send again whatever was left behind, and have the writer look what ops pushed."""
+    """Send again whatever was left behind, have the writer look what ops pushed, and take rollouts on."""
     from controller.core.settings import load
     from controller.domain.lifecycle import LifecycleSettings
-    from controller.workers import adopting, context
+    from controller.workers import adopting, context, rollouts
     from controller.workers import sweeper as sweeping
 
     async def work(stop: asyncio.Event) -> None:
         parts = context.build()
         keep, often, look = load(LifecycleSettings), load(sweeping.SweeperSettings), load(adopting.AdoptionSettings)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
-            both.create_task(adopting.ring(parts.bell, look, stop))
+        pace = load(rollouts.RolloutSettings)
+        async with asyncio.TaskGroup() as all_of_it:
+            all_of_it.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
+            all_of_it.create_task(adopting.ring(parts.bell, look, stop))
+            all_of_it.create_task(rollouts.run(parts.database, parts.bell, pace, stop))
 
     _until_stopped("sweeper", work)
 
 
 @app.command()
 def watcher() -> None:
-    """Follow the cluster: Applications move jobs on, and what pods use is written down."""
+    """Follow the cluster, write down what pods use, and end the pods of boxes that an admin stopped."""
     from controller.clients.kubernetes import Cluster, ClusterSettings
     from controller.core.settings import load
     from controller.domain.pod_metrics import PodMetricsSettings
-    from controller.workers import context, pod_metrics
+    from controller.workers import context, pod_metrics, stopping
     from controller.workers import watcher as watching
 
     async def work(stop: asyncio.Event) -> None:
         parts, cluster, often = context.build(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(watching.run(parts.database, cluster, parts.bell, stop))
-            both.create_task(pod_metrics.run(parts.database, cluster, often, stop))
+        halt = load(stopping.StoppageSettings)
+        async with asyncio.TaskGroup() as all_three:
+            all_three.create_task(watching.run(parts.database, cluster, parts.bell, stop))
+            all_three.create_task(pod_metrics.run(parts.database, cluster, often, stop))
+            all_three.create_task(stopping.run(parts.database, cluster, halt, stop))
 
     _until_stopped("watcher", work)
 
@@ -156,6 +172,7 @@ def up(
     ready_file: Annotated[Path | None, typer.Option(help="Where to write the addresses once all is ready.")] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C."""
+    _check_git()
     from controller.sandbox import stack
 
     raise typer.Exit(asyncio.run(stack.up(data, ready_file)))
@@ -164,6 +181,7 @@ def up(
 @app.command()
 def demo(json_file: JsonFile = None) -> None:
     """Buy a box, talk to it, change it and cancel it, on this machine."""
+    _check_git()
     from controller.sandbox import demo as showing
 
     raise typer.Exit(asyncio.run(showing.run(json_file)))
@@ -190,12 +208,15 @@ def mint(
     typer.echo(json.dumps(made) if as_json else "\n".join(f"{name}: {value}" for name, value in made.items()))
 
 
-@admin_app.command()
+@jobs_app.callback()
 def jobs(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False,
     state: Annotated[str | None, typer.Option(help="Only these, such as needs_approval or failed.")] = None,
 ) -> None:
     """List the newest jobs, at most 200, and what holds or failed each."""
+    if context.invoked_subcommand is not None:
+        return
     from controller.clients import platform
 
     found = platform.list_jobs(state)
@@ -220,6 +241,69 @@ def approve(job_ids: Annotated[list[str], typer.Argument(help="Jobs in state nee
         typer.echo(f"approved: {job_id}")
 
 
+@admin_app.command()
+def conditions(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False) -> None:
+    """List what should move and does not: what, which box, since when and why."""
+    from controller.clients import platform
+
+    found = platform.list_conditions()
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for one in found:
+        typer.echo("  ".join((one["kind"], one["box_id"], one["since"], one["reason"])))
+
+
+@admin_app.command()
+def box(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Print as JSON what is wanted of a box, what the cluster says of it, and what does not move."""
+    from controller.clients import platform
+
+    typer.echo(json.dumps(platform.show_box(box), indent=2))
+
+
+@admin_app.command()
+def retry(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Have Argo CD begin anew with a box that it gave up: a new rev that changes nothing."""
+    from controller.clients import platform
+
+    typer.echo(f"retried: {box} (job {platform.retry(box)['job_id']})")
+
+
+@admin_app.command()
+def stop(
+    box: Annotated[str, typer.Argument(help="The box's id.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit; a line.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Stop a box at once, also while Git is away: its tokens are dead and its pod ends; the commit follows."""
+    from controller.clients import platform
+
+    told = platform.stop(box, reason)
+    typer.echo(json.dumps(told) if as_json else f"stopped: {box} (stoppage {told['id']}, by {told['actor']})")
+
+
+@admin_app.command()
+def start(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
+    """Let a box run again that was stopped, with new tokens; anything else that suspends it stays."""
+    from controller.clients import platform
+
+    job = platform.start(box)["job_id"]
+    typer.echo(f"started: {box} (job {job})" if job else f"nothing to start: {box}")
+
+
+@jobs_app.command()
+def reject(
+    job_id: Annotated[str, typer.Argument(help="A job in state needs_approval or failed.")],
+    reason: Annotated[str, typer.Option(help="Why it shall not be, for whoever asks later.")],
+) -> None:
+    """Say that a job shall not be: its box is wanted as it was before it, or as later jobs say."""
+    from controller.clients import platform
+
+    followed_by = platform.reject(job_id, reason)
+    typer.echo(f"rejected: {job_id}" + (f", followed by {followed_by}" if followed_by else ""))
+
+
 def main() -> None:
     """Run the command line; our own errors end it with one line and exit code 1."""
     try:
@@ -227,6 +311,12 @@ def main() -> None:
     except CloudError as error:
         typer.echo(f"openclaw-cloud: {error}", err=True)
         sys.exit(1)
+
+
+def _check_git() -> None:
+    from controller.gitops import commands
+
+    commands.check_version()
 
 
 def _dramatiq(broker: str, queue: str, *, threads: int) -> None:

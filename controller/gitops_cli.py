@@ -48,7 +48,10 @@ def validate(
         bool, typer.Option("--pull-request", help="All commits since --base are people's: refuse a Job-Id.")
     ] = False,
 ) -> None:
-    """Say what is wrong with box files, one line each, and exit with 1 if anything is."""
+    """Say what is wrong with box files, one line each, and exit with 1 if anything is.
+
+    What the platform will put right by itself, such as a volume that a revert would shrink, is told, no more.
+    """
     if paths and base is not None:
         raise typer.BadParameter("give either paths or --base")
     if pull_request and base is None:
@@ -64,6 +67,8 @@ def validate(
             review = reviewer.files(asked)
     for finding in review.findings:
         typer.echo(finding)
+    for correction in review.corrections:
+        typer.echo(f"will be corrected: {correction}")
     told = f"{review.files} files, {review.boxes} boxes: {len(review.findings) or 'no'} findings"
     typer.echo(told, err=bool(review.findings))
     raise typer.Exit(1 if review.findings else 0)
@@ -108,12 +113,15 @@ def diff(
 
 
 def _reviewer(repo: Path, charts: list[Path] | None, cells: list[Path] | None) -> Reviewer:
+    from controller.core.settings import load
+    from controller.domain.lifecycle import LifecycleSettings
     from controller.gitops.chart import CHART_DIR
     from controller.gitops.rendering import Cells, Charts
     from controller.gitops.reviews import Reviewer
     from controller.gitops.worktree import Worktree
 
-    return Reviewer(Worktree(repo), Charts(charts or [CHART_DIR]), Cells(cells or ()))
+    after = load(LifecycleSettings).retire_after
+    return Reviewer(Worktree(repo), Charts(charts or [CHART_DIR]), Cells(cells or ()), after)
 
 
 @contextmanager

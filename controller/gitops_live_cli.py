@@ -38,6 +38,9 @@ def new_box(
     plan: str = "pro",
     niche: str = "general",
     locale: str = "en",
+    release: Annotated[
+        str | None, typer.Option(help="Of the chart; without it BOX_RELEASE, or with --seal what is in force.")
+    ] = None,
     customer: Annotated[str | None, typer.Option(help="An existing customer's id; without it a new one.")] = None,
     seal: Annotated[
         bool,
@@ -57,7 +60,8 @@ def new_box(
     with answered():
         box_id = ids.new()
         path = manifests.path(cell, box_id)
-        content = manifests.create(box_id, ids.checked(customer) if customer else ids.new(), _spec(plan, niche, locale))
+        spec = _spec(plan, niche, locale, release or _release(ask=seal))
+        content = manifests.create(box_id, ids.checked(customer) if customer else ids.new(), spec)
         if seal:
             asked = {"email": email, "plan": plan, "niche": niche, "locale": locale, "agent_name": agent_name}
             _announce(
@@ -139,7 +143,22 @@ def _replay(folder: Path, *, adopt: bool) -> list[Difference]:
     return _with_database(lambda database: replaying.adopt(database, repository, mint))
 
 
-def _spec(plan: str, niche: str, locale: str) -> dict[str, Any]:
+def _release(*, ask: bool) -> str:
+    """The release of a new box: what the database says is in force, if it is to be asked."""
+    from controller.core.settings import load
+    from controller.domain import releases
+    from controller.domain.boxes import BoxSettings
+
+    settings = load(BoxSettings)
+
+    async def in_force(database: Database) -> str:
+        async with database.transaction() as session:
+            return await releases.in_force(session, settings.box_ring, settings.box_release)
+
+    return _with_database(in_force) if ask else settings.box_release
+
+
+def _spec(plan: str, niche: str, locale: str, release: str) -> dict[str, Any]:
     from controller.core.settings import load
     from controller.domain import plans
     from controller.domain.boxes import BoxSettings
@@ -147,7 +166,7 @@ def _spec(plan: str, niche: str, locale: str) -> dict[str, Any]:
     settings = load(BoxSettings)
     return {
         "rev": 1, "state": "active", "deletion": "held", "plan": plan,
-        "volume_gib": plans.get(plan).resources.volume_gib, "release": settings.box_release, "ring": settings.box_ring,
+        "volume_gib": plans.get(plan).resources.volume_gib, "release": release, "ring": settings.box_ring,
         "locale": locale, "niche": niche, "model": "default", "thinking": "low", "profile": 1,
         "secrets": {"agent": 1, "telegram": 1, "proxy": 1}, "connections": [],
     }  # fmt: skip

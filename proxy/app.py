@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import aiohttp
 import asyncpg
 import orjson
 import uvicorn
@@ -27,14 +26,19 @@ from controller.core import log as logs
 from controller.core.errors import CloudError
 from controller.core.settings import DatabaseSettings, QueueSettings, TokenSettings, load
 from proxy import body, errors, limits, naming
+from proxy.body import Prepared
 from proxy.calls import Call
+from proxy.catalog import Endpoint
 from proxy.desk import Desk, opened
-from proxy.gate import UsedUp
+from proxy.errors import ModelNotAllowed
+from proxy.gate import Admission, UsedUp
 from proxy.guesses import address_of
+from proxy.leaving import unless_left
 from proxy.reading import Reader
+from proxy.routes import Routes, plan
 from proxy.settings import LedgerSettings, ProxySettings
-from proxy.stream import Relay, Whole, first_chunk, unless_left
-from proxy.upstream import Upstream
+from proxy.stream import Relay, Whole, first_chunk
+from proxy.upstream import Answer, Ask, Upstream
 from proxy.verdicts import Token, shown
 
 log = logs.get(__name__)
@@ -58,9 +62,10 @@ class Proxy:
     """One process's proxy."""
 
     def __init__(
-        self, settings: ProxySettings, pepper: str, upstream: Upstream, desk: Desk, pool: asyncpg.Pool
+        self, settings: ProxySettings, routes: Routes, pepper: str, upstream: Upstream, desk: Desk, pool: asyncpg.Pool
     ) -> None:
         self._settings = settings
+        self._routes = routes
         self._pepper = pepper
         self._upstream = upstream
         self._desk = desk
@@ -81,12 +86,13 @@ class Proxy:
         return response
 
     async def models(self, request: Request) -> Response:
-        """``GET /v1/models``: the public names."""
+        """``GET /v1/models``: the public names that the customer's plan has."""
         try:
-            await self._token(request)
+            verdict = await self._desk.gate.verdict(*self._caller(request))
         except CloudError as error:
             return errors.answer(error)
-        listed = [{"id": name, "object": "model", "owned_by": "openclaw-cloud"} for name in self._settings.llm_models]
+        names = self._routes.catalog.of_plan(verdict.plan)
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "openclaw-cloud"} for name in names]
         return Response(orjson.dumps({"object": "list", "data": listed}), media_type="application/json")
 
     async def healthz(self, _: Request) -> Response:
@@ -106,27 +112,28 @@ class Proxy:
         """Prometheus' text format."""
         return Response(generate_latest(self._counters.registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def _token(self, request: Request) -> Token:
+    def _caller(self, request: Request) -> tuple[Token, str]:
+        """The token that is shown, and from where."""
         token = shown(request.headers.get("authorization", ""), self._pepper)
-        await self._desk.gate.check(token, address_of(request, self._settings.trusted_proxies))
-        return token
+        return token, address_of(request, self._settings.trusted_proxies)
 
     async def _chat(self, request: Request) -> Response:
-        token = await self._token(request)
-        prepared = body.prepare(await body.read(request), self._settings)
+        token, address = self._caller(request)
+        await self._desk.gate.check(token, address)
+        prepared = body.prepare(await body.read(request), self._routes)
         request_id = naming.of(request)
         try:
             admission = await self._desk.gate.admit(token, request_id, prepared)
         except UsedUp as refused:
             return limits.answer(request_id, refused, prepared)
         failpoints.hit("proxy.admitted")
-        reader = Reader(hide_usage=prepared.hide_usage)
-        call = Call(token, admission, reader, self._settings.terms(prepared.model), self._desk.books)
+        prices = self._routes.catalog.models[prepared.model].prices
+        call = Call(token, admission, Reader(hide_usage=prepared.hide_usage), prices, self._desk.books)
         self._desk.calls.add(call)
-        content, stream = prepared.content(admission.output_cap), prepared.stream
-        del prepared  # what the body took is free while the answer streams
         try:
-            response = await unless_left(request.receive, self._forward(call, content, stream=stream), call.cut)
+            ask = self._ask(admission, prepared)
+            del prepared  # what the body took is free while the answer streams
+            response = await unless_left(request.receive, self._forward(call, ask), call.cut)
         except BaseException:
             self._ended(call)
             raise
@@ -135,11 +142,21 @@ class Proxy:
         limits.warn(response, admission.used)
         return response
 
-    async def _forward(self, call: Call, content: bytes, *, stream: bool) -> Response:
+    def _ask(self, admission: Admission, prepared: Prepared) -> Ask:
+        """What goes upstream. Raises ModelNotAllowed."""
+        verdict = admission.verdict
+        if not self._routes.catalog.offered(prepared.model, verdict.plan):
+            raise ModelNotAllowed("model_not_allowed", model=prepared.model, plan=verdict.plan)
+        routes = self._routes.to(prepared.model, Endpoint.CHAT)
+        content = partial(prepared.content, admission.output_cap)
+        return Ask(routes, Endpoint.CHAT, content, stream=prepared.stream, who=verdict.customer_id)
+
+    async def _forward(self, call: Call, ask: Ask) -> Response:
         start = time.perf_counter()
-        answer = await self._upstream.ask(content)
+        answer = await self._upstream.ask(ask)
         self._counters.seconds.observe(time.perf_counter() - start)
-        if not stream or answer.status >= 400:
+        call.prices = answer.route.model.prices
+        if not ask.stream or answer.status >= 400:
             return await self._whole(call, answer)
         try:
             first = await first_chunk(answer, call.reader)
@@ -150,14 +167,14 @@ class Proxy:
             raise
         return Relay(answer, first, _kept(answer), call, self._settings.upstream_timeout, partial(self._ended, call))
 
-    async def _whole(self, call: Call, answer: aiohttp.ClientResponse) -> Response:
-        content = await self._upstream.whole(answer)
+    async def _whole(self, call: Call, answer: Answer) -> Response:
+        answer.close()
         if answer.status >= 400:
-            return Response(self._upstream.without_key(content), answer.status, _kept(answer))
-        call.reader.whole(content)
+            return Response(self._upstream.without_key(answer.arrived), answer.status, _kept(answer))
+        call.reader.whole(answer.arrived)
         call.reader.passing()
         await call.begin(known=True)
-        return Whole(content, answer.status, _kept(answer), call, partial(self._ended, call))
+        return Whole(answer.arrived, answer.status, _kept(answer), call, partial(self._ended, call))
 
     def _ended(self, call: Call) -> None:
         """The call is usage, unless no byte of its answer went out."""
@@ -173,7 +190,8 @@ def create(
     ledger: LedgerSettings,
 ) -> Starlette:  # fmt: skip
     """The application; its connections live as long as it does."""
-    handlers: dict[Any, Any] = {HTTPException: _no_route}
+    handlers: dict[Any, Any] = {HTTPException: errors.no_route}
+    routes = plan(settings)
     app = Starlette(middleware=[Middleware(naming.Naming)], exception_handlers=handlers)
     pepper = tokens.token_pepper.get_secret_value()
 
@@ -182,8 +200,8 @@ def create(
         dsn = database.postgres_dsn.get_secret_value()
         # no connection at the start: a proxy that starts while Postgres is away is unready, not dead
         pool = await asyncpg.create_pool(dsn, min_size=0, max_size=POSTGRES_CONNECTIONS, timeout=5, command_timeout=5)
-        async with opened(settings, dsn, queue, ledger, pool) as desk, Upstream(settings) as upstream:
-            _mount(app, Proxy(settings, pepper, upstream, desk, pool))
+        async with opened(settings, dsn, queue, ledger, pool) as desk, Upstream(settings, routes) as upstream:
+            _mount(app, Proxy(settings, routes, pepper, upstream, desk, pool))
             yield
         pool.terminate()
 
@@ -219,11 +237,7 @@ def _mount(app: Starlette, proxy: Proxy) -> None:
     ]
 
 
-async def _no_route(_: Request, error: HTTPException) -> Response:
-    return errors.answer(errors.NoSuchRoute("route_unknown", status=error.status_code))
-
-
-def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
+def _kept(answer: Answer) -> dict[str, str]:
     return {name: answer.headers[name] for name in ("content-type", "retry-after") if name in answer.headers}
 
 
@@ -233,5 +247,5 @@ def _counters() -> Counters:
         registry=registry,
         requests=Counter("proxy_requests", "Answers by status", ["status"], registry=registry),
         tokens=Counter("proxy_tokens", "Tokens measured", ["direction"], registry=registry),
-        seconds=Histogram("proxy_upstream_seconds", "Time to the upstream's headers", registry=registry),
+        seconds=Histogram("proxy_upstream_seconds", "Time to the upstream's first bytes", registry=registry),
     )

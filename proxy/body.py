@@ -11,9 +11,9 @@ from starlette.requests import Request
 
 from controller.core.errors import foreign
 from proxy import hostile
+from proxy.catalog import Endpoint, Model
 from proxy.errors import BadRequest, TooLarge, UnknownModel
-from proxy.settings import ProxySettings
-from proxy.terms import Terms
+from proxy.routes import Route, Routes
 
 MAX_BYTES = 10_000_000
 MOST_CHOICES = 128
@@ -39,12 +39,13 @@ class Prepared:
     beside_text: int
     """What of ``input_bound`` counting the text says nothing about: images, and the provider's own words."""
 
+    margin: float
+    """By how much the model's tokenizer may count more than ours."""
+
     size_bytes: int
     raw: bytes = field(repr=False)
     body: dict[str, Any] = field(repr=False)
-    upstream_model: str
-    output_key: str
-    rewritten: bool
+    ambiguous: bool
     """Whether it goes up as we understood it and not as it was written."""
 
     @property
@@ -57,22 +58,24 @@ class Prepared:
         """Whether there are images in it."""
         return any(True for _ in _image_urls(self.body["messages"]))
 
-    def content(self, output_cap: int) -> bytes:
-        """The body for the upstream, which lets no answer have more than ``output_cap`` tokens."""
+    def content(self, output_cap: int, route: Route) -> bytes:
+        """The body for ``route``: as it came, but for what must change there.
+
+        No answer may have more than ``output_cap`` tokens, or more than the model there gives.
+        """
+        cap = min(output_cap, route.model.max_output_tokens)
         named = [key for key in _CAPS if self.body.get(key) is not None]
-        if not self.rewritten and all(self.body[key] <= output_cap for key in named):
-            if named:
-                return self.raw
-            head, brace, rest = self.raw.partition(b"{")
-            return b"".join((head, brace, f'"{self.output_key}":{output_cap},'.encode(), rest))
-        changed = self.body | {key: min(self.body[key], output_cap) for key in named}
-        if not named:
-            changed = {key: value for key, value in changed.items() if key not in _CAPS}
-            changed[self.output_key] = output_cap
-        changed["model"] = self.upstream_model
-        if self.stream:
+        changed: dict[str, Any] = {key: cap for key in named if self.body[key] > cap}
+        if route.own_name != self.model:
+            changed["model"] = route.own_name
+        if self.hide_usage:
             changed["stream_options"] = {**(self.body.get("stream_options") or {}), "include_usage": True}
-        return orjson.dumps(changed)
+        if not route.developer and any(_is_developer(one) for one in self.body["messages"]):
+            changed["messages"] = [_as_system(one) for one in self.body["messages"]]
+        if not changed and not self.ambiguous:
+            return self.raw if named else _with_first(self.raw, route.limit, cap)
+        kept = {key: value for key, value in self.body.items() if key not in _CAPS or key in named}
+        return orjson.dumps(kept | ({} if named else {route.limit: cap}) | changed)
 
 
 async def read(request: Request) -> bytes:
@@ -91,38 +94,34 @@ async def read(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def prepare(raw: bytes, settings: ProxySettings) -> Prepared:
-    """What the body asks for, and its bounds.
+def prepare(raw: bytes, routes: Routes) -> Prepared:
+    """What the body asks for, and its bounds, whichever of the model's routes it takes.
 
     Raises BadRequest for anything that is not a chat request or would redirect it, UnknownModel.
     """
     body = _parsed(raw)
     model = body.get("model")
-    if not isinstance(model, str) or model not in settings.llm_models:
+    if not isinstance(model, str) or model not in routes.of:
         raise UnknownModel("model_unknown", model=foreign(model))
     stream = body.get("stream") is True
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
         raise BadRequest("stream_options_malformed")
-    asked = options.get("include_usage") is True
-    terms, upstream_model = settings.terms(model), settings.llm_models[model]
-    spelled_out = any(key in body and body[key] is None for key in _CAPS)
-    rewritten = upstream_model != model or (stream and not asked) or spelled_out or hostile.ambiguous(raw, body)
-    text_bytes, beside_text = _sizes(raw, body, terms)
+    models = [route.model for route in routes.to(model, Endpoint.CHAT)]
+    text_bytes, beside_text = _sizes(raw, body, models)
     return Prepared(
         model=model,
         stream=stream,
-        hide_usage=stream and not asked,
+        hide_usage=stream and options.get("include_usage") is not True,
         choices=_whole(body, "n", MOST_CHOICES) or 1,
-        output_cap=_cap(body, terms),
+        output_cap=_cap(body, models),
         input_bound=text_bytes + beside_text,
         beside_text=beside_text,
+        margin=max(one.tokenizer_margin for one in models),
         size_bytes=len(raw),
         raw=raw,
         body=body,
-        upstream_model=upstream_model,
-        output_key=terms.output_key,
-        rewritten=rewritten,
+        ambiguous=hostile.ambiguous(raw, body) or any(key in body and body[key] is None for key in _CAPS),
     )
 
 
@@ -137,9 +136,9 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _cap(body: dict[str, Any], terms: Terms) -> int:
+def _cap(body: dict[str, Any], models: list[Model]) -> int:
     wanted = [_whole(body, key) for key in _CAPS]
-    return min([terms.max_output_tokens, *(one for one in wanted if one is not None)])
+    return min([max(one.max_output_tokens for one in models), *(one for one in wanted if one is not None)])
 
 
 def _whole(body: dict[str, Any], key: str, most: int = 2**31) -> int | None:
@@ -152,13 +151,14 @@ def _whole(body: dict[str, Any], key: str, most: int = 2**31) -> int | None:
     return value
 
 
-def _sizes(raw: bytes, body: dict[str, Any], terms: Terms) -> tuple[int, int]:
+def _sizes(raw: bytes, body: dict[str, Any], models: list[Model]) -> tuple[int, int]:
     """Bytes of text, and tokens of what is not text."""
     inline, images = 0, 0
     for url in _image_urls(body["messages"]):
         images += 1
         inline += len(url)
-    return len(raw) - inline, images * terms.image_tokens + terms.hidden_tokens
+    beside_text = max(images * one.image_tokens + one.hidden_tokens for one in models)
+    return len(raw) - inline, beside_text
 
 
 def _image_urls(messages: list[Any]) -> Iterator[str]:
@@ -175,3 +175,18 @@ def _without_data(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: "" if key == "image_url" else _without_data(inner) for key, inner in value.items()}
     return [_without_data(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _is_developer(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "developer"
+
+
+def _as_system(message: Any) -> Any:
+    """A developer's message for a provider that does not know the role; others as they are."""
+    return {**message, "role": "system"} if _is_developer(message) else message
+
+
+def _with_first(raw: bytes, key: str, value: int) -> bytes:
+    """The object with one number more, and its other bytes as they were."""
+    head, brace, rest = raw.partition(b"{")
+    return b"".join((head, brace, f'"{key}":{value},'.encode(), rest))

@@ -8,26 +8,20 @@ from datetime import timedelta
 from typing import Any
 
 from controller.core import clock, failpoints
-from controller.core.errors import CloudError
 from controller.domain.measured import Measured
 from proxy import scripts
+from proxy.catalog import Prices
 from proxy.gate import Admission
 from proxy.journal import Journal
 from proxy.lines import Line, RedisAway
 from proxy.meter import Meter
 from proxy.reading import Reader, estimate
-from proxy.terms import Terms
+from proxy.usages import Usage
 from proxy.verdicts import Token
 
 MOST_TOKENS = 2**40
 HANDED_SECONDS = 10.0
 """How long a last frame waits for a store to take the measurement; then the client sees a stream that broke."""
-
-
-class CutOff(CloudError):
-    """Raised in a call whose token was revoked or whose box was stopped meanwhile."""
-
-    status = 403
 
 
 @dataclass(frozen=True)
@@ -43,13 +37,14 @@ class Books:
 class Call:
     """Open until ``end``."""
 
-    def __init__(self, token: Token, admission: Admission, reader: Reader, terms: Terms, books: Books) -> None:
+    def __init__(self, token: Token, admission: Admission, reader: Reader, prices: Prices, books: Books) -> None:
         self.lookup = token.lookup
         self.reader = reader
         self.row = admission.reservation
         self.cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the call may not go on."""
-        self._terms = terms
+        self.prices = prices
+        """The model's that was asked for, until another answers in its place."""
         self._books = books
         self._handed: asyncio.Future[None] | None = None
         self._known: Measured | None = None
@@ -94,19 +89,25 @@ class Call:
         read, row = self.reader, self.row
         usage = read.usage or {}
         spent, made = _figure(usage.get("prompt_tokens")), _figure(usage.get("completion_tokens"))
-        used = Measured(
+        used = Usage(
+            input=row.input_tokens if spent is None else spent,
+            cached=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+            output=estimate(read.delivered_bytes) if made is None else made,
+            reasoning=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        )
+        return Measured(
             request_id=row.request_id,
             box_id=row.box_id,
             model=row.model,
-            input_tokens=row.input_tokens if spent is None else spent,
-            output_tokens=estimate(read.delivered_bytes) if made is None else made,
-            cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
-            reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+            input_tokens=used.input,
+            output_tokens=used.output,
+            cached_tokens=used.cached,
+            reasoning_tokens=used.reasoning,
+            cost_microusd=self.prices.cost_microusd(used),
             estimated=spent is None or made is None,
             at=clock.now(),
             period_start=row.period_start,
         )
-        return used.model_copy(update={"cost_microusd": self._terms.cost_microusd(used)})
 
     def _put(self) -> asyncio.Future[None]:
         self.measured = self._known or self.measure()

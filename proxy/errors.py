@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 
 from controller.core.errors import CloudError, Temporary
@@ -37,6 +38,12 @@ class UnknownModel(CloudError):
     status = 404
 
 
+class ModelNotAllowed(CloudError):
+    """Raised for a model that the customer's plan does not have."""
+
+    status = 403
+
+
 class BoxStopped(CloudError):
     """Raised when the token is right and its box is suspended, ended or the token revoked."""
 
@@ -66,9 +73,21 @@ def answer(error: CloudError) -> Response:
     headers = {}
     if isinstance(error, Temporary):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    kind = _TYPES.get(error.status, "server_error")
-    body = {"error": {"message": _sentence(error), "type": kind, "param": None, "code": error.code}}
-    return Response(orjson.dumps(body), error.status, headers, "application/json")
+    response = spoken(error.status, _sentence(error), error.code)
+    response.headers.update(headers)
+    return response
+
+
+def spoken(status: int, message: str, code: str) -> Response:
+    """An error in OpenAI's form with words of somebody else."""
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+async def no_route(_: Request, error: Exception) -> Response:
+    """The answer to a path or a method that is not served."""
+    return answer(NoSuchRoute("route_unknown", status=getattr(error, "status_code", 404)))
 
 
 def _sentence(error: CloudError) -> str:

@@ -125,6 +125,11 @@ class Gate:
             raise BoxStopped("box_stopped")
         self._remember(token)
 
+    async def verdict(self, token: Token, address: str) -> Verdict:
+        """What a good token's box may, by Postgres. Raises what ``check`` does."""
+        await self.check(token, address)
+        return await self._parts.verdicts.load(token)
+
     async def admit(self, token: Token, request_id: str, prepared: Prepared) -> Admission:
         """The call's reservation, which the journal has from now on.
 
@@ -193,8 +198,7 @@ class Gate:
         ask.floor = min(ask.cap, LEAST_OUTPUT * ask.prepared.choices)
         counted = await self._parts.counter.count(ask.prepared.countable)
         if counted is not None:
-            terms = self._settings.terms(ask.prepared.model)
-            bound = int(counted * terms.tokenizer_margin) + 1 + ask.prepared.beside_text
+            bound = int(counted * ask.prepared.margin) + 1 + ask.prepared.beside_text
             ask.input_bound = min(ask.input_bound, bound)
 
     async def _by_postgres(self, ask: _Ask) -> Admission:

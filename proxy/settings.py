@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Annotated, Any, Self
 
-from pydantic import Field, IPvAnyNetwork, SecretStr
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, model_validator
+from pydantic_settings import NoDecode
 
 from controller.core.settings import Group
-from proxy.terms import Terms
+from proxy import catalog
+from proxy.catalog import SIMPLE, Catalog
+
+
+def _catalog(given: Any) -> Any:
+    return catalog.parse(given) if isinstance(given, str) else given
+
+
+CatalogText = Annotated[Catalog, NoDecode, BeforeValidator(_catalog)]
+"""A setting that is the catalog's YAML."""
 
 
 class LedgerSettings(Group):
@@ -22,21 +34,33 @@ class ProxySettings(Group):
 
     proxy_host: str = "127.0.0.1"
     proxy_port: int = 8002
-    llm_upstream_url: str
-    """An OpenAI-compatible base address, ``/v1`` included."""
+    llm_upstream_url: str | None = None
+    """An OpenAI-compatible base address, ``/v1`` included: the one provider, where no catalog names others."""
 
-    llm_upstream_key: SecretStr
+    llm_upstream_key: SecretStr | None = None
     llm_models: dict[str, str] = Field(default={"default": "default", "small": "small", "large": "large"})
-    """Public model name → the upstream's name."""
+    """Public model name → the upstream's name; with LLM_UPSTREAM_URL."""
 
-    llm_terms: dict[str, Terms] = Field(default={})
-    """Public model name → its bounds and prices; a model that is not named has the defaults, and costs nothing."""
+    llm_catalog: CatalogText | None = None
+    """The providers and models as YAML (``proxy/catalog.py``), instead of LLM_UPSTREAM_URL."""
+
+    llm_keys: dict[str, SecretStr] = Field(default={})
+    """The key of each provider that is asked directly, as JSON; with LLM_CATALOG."""
+
+    translator_url: str | None = None
+    """``openclaw-cloud translator``, ``/v1`` included; needed if the catalog has a provider that it translates for."""
+
+    translator_token: SecretStr | None = None
+    """What the translator lets in; it has the keys of those providers."""
 
     upstream_timeout: timedelta = Field(default=timedelta(seconds=600))
     """For a whole response. 600 s: long reasoning answers; a silent upstream is cut by ``upstream_idle``."""
 
     upstream_idle: timedelta = Field(default=timedelta(seconds=120))
     """The longest silence within a response."""
+
+    upstream_hesitation: timedelta = Field(default=timedelta(seconds=20), gt=timedelta(0))
+    """How long a stream's first byte may take while another provider could be asked. 20 s: the gateway waits longer."""
 
     rate_per_second: float = Field(default=10, gt=0)
     """Calls a second of one customer in the long run, over all replicas. 10: a loop that went wild, not a person."""
@@ -57,9 +81,44 @@ class ProxySettings(Group):
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Networks whose ``X-Forwarded-For`` is believed, as JSON. None: whoever connects is who calls."""
 
-    def terms(self, model: str) -> Terms:
-        """What ``model`` allows and costs."""
-        return self.llm_terms.get(model, _PLAIN)
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.llm_catalog is None and (self.llm_upstream_url is None or self.llm_upstream_key is None):
+            raise ValueError("LLM_UPSTREAM_URL and LLM_UPSTREAM_KEY, or LLM_CATALOG")
+        return self
+
+    @property
+    def catalog(self) -> Catalog:
+        """What LLM_CATALOG says, or what the simple settings make."""
+        return self.llm_catalog or catalog.simple(self.llm_upstream_url or "", self.llm_models)
+
+    @property
+    def keys(self) -> Mapping[str, SecretStr]:
+        """Of the providers that are asked directly."""
+        simple = {} if self.llm_upstream_key is None else {SIMPLE: self.llm_upstream_key}
+        return {**simple, **self.llm_keys}
 
 
-_PLAIN = Terms()
+class TranslatorSettings(Group):
+    """Where the translator listens and whom it asks. The keys of the providers that it speaks to live here alone."""
+
+    translator_host: str = "127.0.0.1"
+    translator_port: int = 8004
+    translator_token: SecretStr
+    """What the proxy shows."""
+
+    llm_catalog: CatalogText
+    """As the proxy's."""
+
+    translated_keys: dict[str, SecretStr]
+    """The key of each provider whose wire is not OpenAI's, as JSON."""
+
+    translator_most: int = Field(default=200, ge=1)
+    """Calls at the same time; one more is 503, and the proxy asks the next provider. 200: a process translates about
+    30 000 pieces a second, and a stream has some tens."""
+
+    upstream_timeout: timedelta = Field(default=timedelta(seconds=600))
+    """For a whole response; as the proxy's."""
+
+    upstream_idle: timedelta = Field(default=timedelta(seconds=120))
+    """The longest silence within a response; as the proxy's."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
 
 import aiohttp
 from starlette.requests import ClientDisconnect
@@ -14,13 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from controller.core import failpoints
 from controller.core import log as logs
-from proxy.calls import Call, CutOff
+from proxy.calls import Call
 from proxy.errors import UpstreamFailed, UpstreamSilent
+from proxy.leaving import CutOff, unless_left
 from proxy.reading import Reader
+from proxy.upstream import Answer
 
 log = logs.get(__name__)
-
-ResultT = TypeVar("ResultT")
 
 
 class Whole(Response):
@@ -52,7 +51,7 @@ class Relay(Response):
 
     def __init__(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: Answer,
         first: bytes,
         headers: Mapping[str, str],
         call: Call,
@@ -87,7 +86,7 @@ class Relay(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await self._pass(send, self._first)
         failpoints.hit("proxy.mid_stream")
-        async for chunk in self._answer.content.iter_any():
+        async for chunk in self._answer:
             await self._pass(send, reader.feed(chunk))
         await self._pass(send, reader.rest())
         if reader.delivered:
@@ -104,13 +103,13 @@ class Relay(Response):
         self._call.reader.sent()
 
 
-async def first_chunk(answer: aiohttp.ClientResponse, reader: Reader) -> bytes:
+async def first_chunk(answer: Answer, reader: Reader) -> bytes:
     """The first bytes of a stream that may go to the client; nothing if it ends without any.
 
     Raises UpstreamFailed if it breaks off before, UpstreamSilent if it stalls.
     """
     try:
-        async for chunk in answer.content.iter_any():
+        async for chunk in answer:
             if kept := reader.feed(chunk):
                 return kept
     except TimeoutError as exc:
@@ -118,28 +117,3 @@ async def first_chunk(answer: aiohttp.ClientResponse, reader: Reader) -> bytes:
     except (aiohttp.ClientError, OSError) as exc:
         raise UpstreamFailed("upstream_broke_off") from exc
     return reader.rest()
-
-
-async def unless_left(
-    receive: Receive, work: Coroutine[Any, Any, ResultT], cut: asyncio.Future[None] | None = None
-) -> ResultT:
-    """The result of ``work``; the request's body must have been read before.
-
-    Raises ClientDisconnect, with ``work`` cancelled and ended, when the client leaves first; CutOff when ``cut`` comes.
-    """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait({working, leaving} | ({cut} if cut else set()), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise CutOff("token_revoked") if cut is not None and cut.done() else ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -9,16 +10,32 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 from sqlalchemy import func, select
 
+from api.admin.stoppages import shown
 from api.deps import Admin, Given
 from controller.core import ids
 from controller.core import log as logs
 from controller.core.errors import NotFound
-from controller.domain import bells, boxes, connections, git_remote, inbox, jobs, lifecycle, mint, retries
+from controller.domain import (
+    bells,
+    boxes,
+    conditions,
+    connections,
+    git_remote,
+    inbox,
+    jobs,
+    lifecycle,
+    mint,
+    rejections,
+    retries,
+    stoppages,
+)
+from controller.domain.conditions import Kind
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
 from controller.domain.mint import Order
 from controller.domain.plans import PlanName
+from controller.domain.sightings import Sighting
 from controller.domain.subscriptions import Subscription
 
 log = logs.get(__name__)
@@ -41,6 +58,23 @@ class Ask(BaseModel):
     """The verb's argument: ``plan`` for a resize."""
 
     plan: PlanName | None = None
+
+
+class Rejection(BaseModel):
+    """Why a job shall not be, for whoever asks later."""
+
+    reason: str
+
+
+@router.post("/boxes/{box_id}/retry", status_code=202)
+async def renew(given: Given, who: Admin, box_id: str) -> dict[str, str]:
+    """Raise the box's rev and change nothing, so that Argo CD begins anew; 409 while a job of the box is not in Git."""
+    async with given.database.transaction() as session:
+        job = await retries.renew(
+            session, await boxes.get(session, ids.checked(box_id), lock=True), Why(who, ids.new())
+        )
+    await given.bell.ring(bells.COMMITS)
+    return {"job_id": job.id, "box_id": box_id}
 
 
 @router.post("/boxes/{box_id}/{verb}", status_code=202)
@@ -77,8 +111,21 @@ async def show(given: Given, _: Admin, box_id: str) -> dict[str, Any]:
     async with given.database.transaction() as session:
         box = await boxes.get(session, ids.checked(box_id))
         connected = await connections.in_manifest(session, box.id)
-    observed = {"synced_rev": box.synced_rev, "ready_at": box.ready_at, "condemned_at": box.condemned_at}
-    return {"id": box.id, "customer_id": box.customer_id, "spec": boxes.spec(box, connected), **observed}
+        amiss = [asdict(one) for one in await conditions.of(session, box.id)]
+        seen = await session.get(Sighting, box.id)
+        stoppage = await stoppages.newest_of(session, box.id)
+    names = ("synced_rev", "ready_at", "condemned_at", "retired_at", "suspended_for")
+    observed = {name: getattr(box, name) for name in names}
+    told = {"conditions": amiss, "application": _sighting(seen), "stoppage": shown(stoppage) if stoppage else None}
+    return {"id": box.id, "customer_id": box.customer_id, "spec": boxes.spec(box, connected), **observed, **told}
+
+
+@router.get("/conditions")
+async def amiss(given: Given, _: Admin, kind: Kind | None = None) -> list[dict[str, Any]]:
+    """Everything that should move and does not, of one kind if asked, oldest first, at most 200, with the reason."""
+    async with given.database.transaction() as session:
+        found = [asdict(one) for one in await conditions.of(session) if kind in (None, one.kind)]
+    return found[:PAGE]
 
 
 @router.get("/jobs")
@@ -118,6 +165,20 @@ async def approve(given: Given, who: Admin, job_id: str) -> dict[str, str]:
     return {"job_id": job_id}
 
 
+@router.post("/jobs/{job_id}/reject", status_code=202)
+async def reject(given: Given, who: Admin, job_id: str, ask: Rejection) -> dict[str, str | None]:
+    """The job shall not be, and its box is wanted without it; ``followed_by`` is the job that this took, if any.
+
+    409 if nothing holds the job, or if it cannot be taken back.
+    """
+    async with given.database.transaction() as session:
+        why = Why(who, ids.new())
+        made = await rejections.reject(session, given.mint, ids.checked(job_id), why, ask.reason)
+    log.info("admin.job_rejected", job_id=job_id, actor=who, reason=ask.reason)
+    await given.bell.ring(bells.COMMITS)
+    return {"job_id": job_id, "followed_by": made.id if made else None}
+
+
 @router.get("/inbox")
 async def unhandled(given: Given, _: Admin) -> list[dict[str, Any]]:
     """Events not handled yet and those set aside, oldest first, at most 200, with their reasons."""
@@ -151,12 +212,19 @@ async def remote(given: Given, _: Admin) -> dict[str, Any]:
 
 
 @router.get("/subscriptions")
-async def conditions(given: Given, _: Admin) -> list[dict[str, Any]]:
+async def unserved(given: Given, _: Admin) -> list[dict[str, Any]]:
     """Subscriptions that are paid and yet have no box, with the reason."""
     query = select(Subscription).where(Subscription.condition.is_not(None)).limit(PAGE)
     async with given.database.transaction() as session:
         found = await session.scalars(query)
         return [{"id": one.id, "stripe_id": one.stripe_id, "condition": one.condition} for one in found]
+
+
+def _sighting(seen: Sighting | None) -> dict[str, Any] | None:
+    """What the cluster last said; None if it has no Application or was not asked yet."""
+    if seen is None:
+        return None
+    return {column.key: getattr(seen, column.key) for column in Sighting.__table__.columns if column.key != "box_id"}
 
 
 def _job(job: Job) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.deps import AgentBox, Bearer, Given, Parts
 from controller.core.errors import NotFound
-from controller.domain import bells, boxes, completion, connections, tokens, vault
+from controller.domain import bells, boxes, completion, connections, release_format, tokens, vault
 from controller.domain.boxes import Box
 
 POLL_SECONDS = 0.5
@@ -26,6 +26,8 @@ class Ready(BaseModel):
 
     profile: int = Field(ge=1)
     gateway: str = Field(max_length=40, pattern=r"^[\x20-\x7e]*$")
+    release: str | None = Field(default=None, pattern=release_format.PATTERN)
+    """Of the chart, whose pod this is."""
 
 
 @router.get("/profile")
@@ -56,7 +58,9 @@ async def profile(
 async def ready(given: Given, box_id: AgentBox, report: Ready) -> Response:
     """The gateway runs: jobs that waited for it are done, and the customer is told."""
     async with given.database.transaction() as session:
-        written = await completion.report_ready(session, box_id, profile=report.profile, gateway=report.gateway)
+        written = await completion.report_ready(
+            session, box_id, profile=report.profile, gateway=report.gateway, release=report.release
+        )
     for notice_id in written:
         await given.bell.ring(bells.NOTICE, notice_id)
     return Response(status_code=204)

@@ -1,13 +1,16 @@
-"""The cluster of one cell through its API server: refresh ApplicationSets, watch Applications, look at pods.
+"""The cluster of one cell through its API server: refresh sets, watch and hold Applications, look at pods, stop them.
 
 The only module that imports the library. Everything here blocks: call it from a thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import yaml
 from kubernetes import client, config, watch
 from kubernetes.utils.quantity import parse_quantity
 
+from controller.clients.argocd import SKIP
 from controller.core import ids
 from controller.core import log as logs
 from controller.core.errors import Permanent, Temporary, foreign
@@ -33,8 +37,18 @@ NAMESPACE_PREFIX = "box-"
 MOST_MILLICORES = 10**6
 MOST_BYTES = 2**50
 REFRESH = "argocd.argoproj.io/application-set-refresh"
+HELD = "openclaw.cloud/stoppage"
+"""The label that says for which stoppage we hold Argo CD off; argocd/cell has its sets keep it."""
+
+DEPLOYMENT = "agent"
+"""The only Deployment of a box."""
 WATCH_SECONDS = 240
+SILENT_SECONDS = 150
+"""How long a watch may bring nothing: an API server sends a bookmark a minute, so by then nobody is there any more."""
+
+PAGE = 500
 _TIMEOUT = (3, 15)
+_MERGE = "application/merge-patch+json"
 
 
 class ClusterSettings(Group):
@@ -46,6 +60,27 @@ class ClusterSettings(Group):
 
 class ClusterAway(Temporary):
     """Raised when the API server does not answer or asks for patience."""
+
+
+class Outdated(Temporary):
+    """Raised when the API server no longer knows what came after the version that is asked about."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One event of a watch: ``ADDED``, ``MODIFIED``, ``DELETED``, or ``BOOKMARK``, which has nothing but a version."""
+
+    type: str
+    object: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        """The version after which the next watch begins."""
+        return str(self.object["metadata"]["resourceVersion"])
+
+
+class NotThere(Permanent):
+    """Raised when the API server has no such object."""
 
 
 class Cluster:
@@ -63,35 +98,110 @@ class Cluster:
             raise Permanent("kubeconfig_unusable", reason=foreign(exc)) from exc
         api = client.ApiClient(configuration)
         self._core = client.CoreV1Api(api)
+        self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
     def refresh(self, application_set: str) -> None:
         """Make Argo CD read Git again for one ApplicationSet; a unique value, so that no request hides another."""
-        body = {"metadata": {"annotations": {REFRESH: ids.new()}}}
+        self._merge("applicationsets", application_set, {"annotations": {REFRESH: ids.new()}})
+
+    def refresh_asked(self, application_set: str) -> bool:
+        """Whether the set still has to read Git because somebody asked for it."""
+        found = _asked(
+            lambda: self._custom.get_namespaced_custom_object(
+                ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applicationsets", application_set, _request_timeout=_TIMEOUT
+            )
+        )
+        return REFRESH in (found["metadata"].get("annotations") or {})
+
+    def operate(self, application: dict[str, Any], operation: dict[str, Any]) -> None:
+        """Have Argo CD carry out the operation. Raises Permanent if the Application has changed since it was read."""
+        meta = application["metadata"]
+        body = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "operation": operation}
         _asked(
             lambda: self._custom.patch_namespaced_custom_object(
                 ARGO_GROUP,
                 ARGO_VERSION,
                 ARGO_NAMESPACE,
-                "applicationsets",
-                application_set,
+                "applications",
+                meta["name"],
                 body,
                 _request_timeout=_TIMEOUT,
                 _content_type="application/merge-patch+json",
             )
         )
 
-    def applications(self) -> tuple[list[dict[str, Any]], str]:
-        """Every Application and the resourceVersion to watch from."""
+    def delete_application(self, application: dict[str, Any]) -> None:
+        """The Application is gone, if it is still just as it was seen; what it made stays unless it has a finalizer."""
+        meta = application["metadata"]
+        seen = client.V1Preconditions(uid=meta["uid"], resource_version=meta["resourceVersion"])
+        with contextlib.suppress(NotThere):
+            _asked(
+                lambda: self._custom.delete_namespaced_custom_object(
+                    ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", meta["name"],
+                    body=client.V1DeleteOptions(preconditions=seen), _request_timeout=_TIMEOUT,
+                )
+            )  # fmt: skip
+
+    def application(self, box_id: str) -> dict[str, Any] | None:
+        """The box's Application as it is now; None if there is none."""
+        try:
+            found: dict[str, Any] = _asked(
+                lambda: self._custom.get_namespaced_custom_object(
+                    ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", box_id, _request_timeout=_TIMEOUT
+                )
+            )
+        except NotThere:
+            return None
+        return found
+
+    def held(self) -> dict[str, str]:
+        """The boxes from which we hold Argo CD off, each with the stoppage for which."""
         listed = _asked(
             lambda: self._custom.list_namespaced_custom_object(
-                ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", _request_timeout=_TIMEOUT
+                ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", label_selector=HELD, _request_timeout=_TIMEOUT
             )
         )
-        return listed["items"], listed["metadata"]["resourceVersion"]
+        return {one["metadata"]["name"]: one["metadata"]["labels"][HELD] for one in listed["items"]}
 
-    def changes(self, since: str, seconds: int = WATCH_SECONDS) -> Iterator[dict[str, Any]]:
-        """Applications as they change after ``since``, for ``seconds``; ends early when ``since`` is too old (410)."""
+    def hold(self, box_id: str, stoppage_id: str) -> None:
+        """Argo CD leaves the box's Application alone until ``let_go``. Raises NotThere if it has none."""
+        self._merge("applications", box_id, {"annotations": {SKIP: "true"}, "labels": {HELD: stoppage_id}})
+
+    def let_go(self, box_id: str) -> None:
+        """Argo CD follows Git again for the box, if it has an Application."""
+        with contextlib.suppress(NotThere):
+            self._merge("applications", box_id, {"annotations": {SKIP: None}, "labels": {HELD: None}})
+
+    def scale_to_zero(self, space: str) -> None:
+        """The box in that namespace wants no pod, if it has a Deployment at all."""
+        scale = {"spec": {"replicas": 0}}
+        with contextlib.suppress(NotThere):
+            _asked(
+                lambda: self._apps.patch_namespaced_deployment_scale(
+                    DEPLOYMENT, space, scale, _request_timeout=_TIMEOUT, _content_type=_MERGE
+                )
+            )
+
+    def applications(self, page: int = PAGE) -> tuple[list[dict[str, Any]], str]:
+        """Every Application and the resourceVersion to watch from.
+
+        Raises ClusterAway also if the list changed so much while its pages were read that it has to begin anew.
+        """
+        found: list[dict[str, Any]] = []
+        more = ""
+        while True:
+            answer = _asked(partial(self._page, more, page))
+            found += answer["items"]
+            more = answer["metadata"].get("continue") or ""
+            if not more:
+                return found, answer["metadata"]["resourceVersion"]
+
+    def changes(self, since: str, seconds: int = WATCH_SECONDS) -> Iterator[Change]:
+        """What happens to Applications after ``since``, for ``seconds``; bookmarks only move the version on.
+
+        Raises Outdated when ``since`` is too old (410): then only a list tells what there is.
+        """
         try:
             stream = watch.Watch().stream(
                 self._custom.list_namespaced_custom_object,
@@ -101,14 +211,15 @@ class Cluster:
                 "applications",
                 resource_version=since,
                 timeout_seconds=seconds,
-                _request_timeout=(_TIMEOUT[0], seconds + 30),
+                allow_watch_bookmarks=True,
+                _request_timeout=(_TIMEOUT[0], min(seconds + 30, SILENT_SECONDS)),
             )
             for event in stream:
-                if event["type"] in {"ADDED", "MODIFIED"}:
-                    yield event["object"]
+                yield Change(event["type"], event["object"])
         except client.ApiException as exc:
-            if exc.status != 410:
-                raise ClusterAway("cluster_away", reason=foreign(exc.reason)) from exc
+            if exc.status == 410:
+                raise Outdated("cluster_version_outdated", since=since) from exc
+            raise ClusterAway("cluster_away", reason=foreign(exc.reason)) from exc
         except urllib3.exceptions.HTTPError as exc:
             raise ClusterAway("cluster_away", reason=foreign(exc)) from exc
 
@@ -138,6 +249,26 @@ class Cluster:
         """Whether the namespace exists, even if it is being deleted."""
         field = f"metadata.name={namespace}"
         return bool(_asked(lambda: self._core.list_namespace(field_selector=field, _request_timeout=_TIMEOUT)).items)
+
+    def _page(self, more: str, most: int) -> Any:
+        return self._custom.list_namespaced_custom_object(
+            ARGO_GROUP, ARGO_VERSION, ARGO_NAMESPACE, "applications", limit=most, _continue=more or None,
+            _request_timeout=_TIMEOUT,
+        )  # fmt: skip
+
+    def _merge(self, plural: str, name: str, metadata: dict[str, Any]) -> None:
+        _asked(
+            lambda: self._custom.patch_namespaced_custom_object(
+                ARGO_GROUP,
+                ARGO_VERSION,
+                ARGO_NAMESPACE,
+                plural,
+                name,
+                {"metadata": metadata},
+                _request_timeout=_TIMEOUT,
+                _content_type=_MERGE,
+            )
+        )
 
 
 def namespace(box_id: str) -> str:
@@ -178,7 +309,9 @@ def _asked(call: Any) -> Any:
         return call()
     except client.ApiException as exc:
         reason = foreign(f"{exc.status} {exc.reason}")
-        if exc.status in {401, 403, 404, 422}:
+        if exc.status == 404:
+            raise NotThere("cluster_refused", reason=reason) from exc
+        if exc.status in {401, 403, 409, 422}:
             raise Permanent("cluster_refused", reason=reason) from exc
         raise ClusterAway("cluster_away", retry_after=timedelta(seconds=2), reason=reason) from exc
     except urllib3.exceptions.HTTPError as exc:

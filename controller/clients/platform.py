@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from controller.core.errors import Permanent, Refused, Temporary, foreign
+from controller.core.errors import NotFound, Permanent, Refused, Temporary, foreign
 from controller.core.settings import Group
 
 
@@ -46,6 +46,64 @@ def approve(job_id: str) -> None:
     Raises Refused with the API's code, Temporary if it does not answer, Permanent if we do not know where it is.
     """
     _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/approve")
+
+
+def start_rollout(order: dict[str, Any]) -> dict[str, Any]:
+    """``POST /admin/rollouts``: the rollout that was begun. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", "/admin/rollouts", json=order)
+    return made
+
+
+def list_rollouts() -> dict[str, Any]:
+    """``GET /admin/rollouts``: the newest rollouts and the release of the fleet. Raises as ``approve`` does."""
+    found: dict[str, Any] = _ask("GET", "/admin/rollouts")
+    return found
+
+
+def change_rollout(verb: str) -> dict[str, Any]:
+    """``POST /admin/rollouts/{id}/{verb}`` for the newest one. Raises NotFound without any, else as ``approve``."""
+    known = list_rollouts()["rollouts"]
+    if not known:
+        raise NotFound("rollout_unknown", hint="there never was one")
+    changed: dict[str, Any] = _ask("POST", f"/admin/rollouts/{known[0]['id']}/{verb}")
+    return changed
+
+
+def list_conditions() -> list[dict[str, Any]]:
+    """``GET /admin/conditions``: what does not move, with the reason. Raises as ``approve`` does."""
+    found: list[dict[str, Any]] = _ask("GET", "/admin/conditions")
+    return found
+
+
+def show_box(box_id: str) -> dict[str, Any]:
+    """``GET /admin/boxes/{id}``: what we want of it and what is known of it. Raises as ``approve`` does."""
+    found: dict[str, Any] = _ask("GET", f"/admin/boxes/{quote(box_id, safe='')}")
+    return found
+
+
+def retry(box_id: str) -> dict[str, str]:
+    """``POST /admin/boxes/{id}/retry``: the job that raises its rev. Raises as ``approve`` does."""
+    made: dict[str, str] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/retry")
+    return made
+
+
+def stop(box_id: str, reason: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/stop``: the stoppage. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/stop", json={"reason": reason})
+    return made
+
+
+def start(box_id: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/start``: the job that does it, if any. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/start")
+    return made
+
+
+def reject(job_id: str, reason: str) -> str | None:
+    """``POST /admin/jobs/{id}/reject``: the job shall not be; the id of the job that follows. Raises as ``approve``."""
+    told = _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/reject", json={"reason": reason})
+    followed_by: str | None = told["followed_by"]
+    return followed_by
 
 
 def _ask(method: str, path: str, **more: Any) -> Any:

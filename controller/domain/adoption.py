@@ -26,7 +26,9 @@ from controller.domain import (
     jobs,
     lifecycle,
     progress,
+    rollouts,
     states,
+    stoppages,
     subscriptions,
     tokens,
     vault,
@@ -155,7 +157,9 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
     state, deletion = State(box.state), Deletion(box.deletion)
     fields = dict(wanted.fields)
     _check(box, fields)
-    await _enter(session, mint, box, State(fields.pop("state", state)))
+    await _enter(session, mint, box, State(fields.pop("state", state)), why)
+    if "release" in fields:
+        await rollouts.overruled(session, box, fields["release"], why.actor)
     for name, value in fields.items():
         if name in _PLAIN:
             setattr(box, name, value)
@@ -215,7 +219,7 @@ def _check(box: Box, fields: Mapping[str, Any]) -> None:
         raise Conflict("deletion_of_a_box_that_is_not_condemned", box=box.id, state=box.state)
 
 
-async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State) -> None:
+async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State, why: Why) -> None:
     """Give the box its new state with all that belongs to it, as the verbs of ``lifecycle`` do."""
     if state == box.state:
         return
@@ -226,8 +230,9 @@ async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State) -> N
             box.profile += 1
     elif state == State.DESTROYED:
         await vault.forget(session, box.id)
-    elif box.state == State.CONDEMNED:
+    elif box.state == State.CONDEMNED or stoppages.STOPPED in box.suspended_for:
         box.condemned_at = None
+        await stoppages.lift(session, box.id, why.actor)
         box.secret_versions = {**box.secret_versions, **await lifecycle.issue_tokens(session, mint, box.id)}
     box.suspended_for = [OPS] if state == State.SUSPENDED else []
     box.state = state.value

@@ -16,6 +16,9 @@ COMMITS = Bell("gitops", "write_commits")
 REFRESH = Bell("gitops", "refresh")
 """The cluster lags behind Git; rung with box ids."""
 
+RETIRE = Bell("gitops", "retire")
+"""Files of destroyed boxes have left Git, and their Applications have to follow."""
+
 NOTICE = Bell("notices", "send_notice")
 """A notice waits to be sent; rung with its id."""
 

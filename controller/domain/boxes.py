@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +24,10 @@ class BoxSettings(Group):
     """The cell of new boxes, a folder of the GitOps repository."""
 
     box_release: str = "2026.11.1"
-    """Version of ``charts/box`` for new boxes. Released ring by ring, so a default in code is the oldest."""
+    """Version of ``charts/box`` for new boxes until a rollout was completed; from then on that one's (``releases``).
+
+    A setting that went on deciding would undo every rollout until somebody also changed it everywhere.
+    """
 
     box_ring: int = 2
     """The ring of new customers: 0 is staff, 1 the canaries."""
@@ -34,7 +37,10 @@ class Box(Base):
     """One box. The spec columns are the desired state as of ``rev``; the rest is observed."""
 
     __tablename__ = "boxes"
-    __table_args__ = (Index("ix_boxes_condemned", "condemned_at", postgresql_where="state = 'condemned'"),)
+    __table_args__ = (
+        Index("ix_boxes_condemned", "condemned_at", postgresql_where="state = 'condemned'"),
+        Index("ix_boxes_unretired", "id", postgresql_where="state = 'destroyed' AND retired_at IS NULL"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ids.new)
     customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"), index=True)
@@ -63,9 +69,12 @@ class Box(Base):
     agent_name: Mapped[str]
     telegram_users: Mapped[list[int]]
     suspended_for: Mapped[list[str]] = mapped_column(default=list)
-    """Why it is suspended (``payment``, ``admin``): each reason is lifted by whoever set it."""
+    """Why it is suspended (``payment``, ``admin``, ``stopped_by_admin``): each reason is lifted by whoever set it."""
 
     condemned_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+    """When its file had left Git and its Application the cluster: nothing but rows is left."""
+
     live_profile: Mapped[int] = mapped_column(default=0)
     """The newest profile whose commit is pushed: commit first, then live."""
 
@@ -77,6 +86,15 @@ class Box(Base):
 
     ready_profile: Mapped[int] = mapped_column(default=0)
     """The newest profile that a ready gateway reported."""
+
+    ready_release: Mapped[str | None]
+    """The release whose gateway last reported ready; None as long as none said which it is."""
+
+    ill_since: Mapped[datetime | None]
+    """Since when the cluster shows it out of sync or unhealthy, also while a change is under way; None: it is well."""
+
+    illness: Mapped[str | None]
+    """What the cluster said then, in its words."""
 
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
@@ -96,6 +114,15 @@ async def get(session: AsyncSession, box_id: str, *, lock: bool = False) -> Box:
     if box is None:
         raise NotFound("box_unknown", box=box_id[:26])
     return box
+
+
+async def examined(session: AsyncSession, box_id: str, illness: str | None) -> None:
+    """What the cluster says of the box is noted; None: it is well. A look that saw nothing new changes nothing."""
+    known = (await session.execute(select(Box.ill_since, Box.illness).where(Box.id == box_id))).one_or_none()
+    if known is None or known.illness == illness:
+        return
+    since = None if illness is None else known.ill_since or clock.now()
+    await session.execute(update(Box).where(Box.id == box_id).values(ill_since=since, illness=illness))
 
 
 def spec(box: Box, connected: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:

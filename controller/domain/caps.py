@@ -40,16 +40,24 @@ class CapSettings(Group):
     cap_dunning_an_hour: int = Field(default=100, ge=0)
     """Suspended because Stripe says unpaid. 100: of 10 000 boxes some 10 a day; a wrong answer means all at once."""
 
+    cap_retirements_a_batch: int = Field(default=25, ge=0)
+    """Files of destroyed boxes taken out of Git by one push. 25: more than one sweep raises (20), half a batch."""
+
+    cap_retirements_an_hour: int = Field(default=100, ge=0)
+    """The same within an hour. 100: as many as may be ended in one, a week before."""
+
 
 DEFAULTS = CapSettings.model_construct()
 """The caps of a writer that was given none, whatever the environment says."""
 
 
 class Kind(StrEnum):
-    """What is capped; ``endings``: see ENDINGS, ``dunning``: suspensions that Stripe's facts led to."""
+    """What is capped; ``endings``: see ENDINGS, ``dunning``: suspensions that Stripe's facts led to, ``retirements``:
+    files that leave Git."""
 
     ENDINGS = "endings"
     DUNNING = "dunning"
+    RETIREMENTS = "retirements"
 
 
 @dataclass(frozen=True)
@@ -84,16 +92,20 @@ class _Count:
 
 
 def kind(job: Job) -> Kind | None:
-    """What the job is counted as, if it is."""
+    """What the job is counted as, if it is; for what people merged, their merge is the approval."""
+    if job.actor.startswith(jobs.BY_OPS):
+        return None
     if job.verb in ENDINGS:
         return Kind.ENDINGS
+    if job.verb == Verb.RETIRE:
+        return Kind.RETIREMENTS
     return Kind.DUNNING if job.verb == Verb.SUSPEND and job.actor == "stripe" else None
 
 
-async def claim(session: AsyncSession, settings: CapSettings, limit: int = 50) -> Claimed:
+async def claim(session: AsyncSession, settings: CapSettings, limit: int = 50, *, mixed: bool = False) -> Claimed:
     """Jobs for Git as ``jobs.claim`` gives them, less those that the caps hold."""
     parked: list[Job] = []
-    while batch := await jobs.claim(session, limit):
+    while batch := await jobs.claim(session, limit, mixed=mixed):
         if not any(map(kind, batch)):
             return Claimed(batch, parked)
         await db.lock(session, LOCK)
@@ -142,6 +154,7 @@ async def _counts(session: AsyncSession, settings: CapSettings) -> dict[Kind, _C
     counts = {
         Kind.ENDINGS: _Count(Kind.ENDINGS, settings.cap_endings_a_batch, settings.cap_endings_an_hour),
         Kind.DUNNING: _Count(Kind.DUNNING, 0, settings.cap_dunning_an_hour),
+        Kind.RETIREMENTS: _Count(Kind.RETIREMENTS, settings.cap_retirements_a_batch, settings.cap_retirements_an_hour),
     }
     recent = or_(Job.committed_at > clock.now() - HOUR, and_(Job.committed_at.is_(None), Job.state == JobState.QUEUED))
     for job in await session.scalars(select(Job).where(Job.admitted_at.is_not(None), recent)):

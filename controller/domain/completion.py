@@ -8,15 +8,22 @@ from controller.core import clock
 from controller.domain import boxes, jobs, letters, notices, progress
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
+from controller.domain.states import State
 
 NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
 """Verbs after which the gateway itself must have reported ready, with its own token."""
 
 
-async def report_ready(session: AsyncSession, box_id: str, *, profile: int, gateway: str) -> list[str]:
-    """The box's gateway runs ``profile``; jobs that waited for it are done. The ids of the notices that this wrote."""
+async def report_ready(
+    session: AsyncSession, box_id: str, *, profile: int, gateway: str, release: str | None = None
+) -> list[str]:
+    """The box's gateway runs ``profile`` of ``release``; jobs that waited for it are done.
+
+    The ids of the notices that this wrote. A release that does not say which it is gives None.
+    """
     box = await boxes.get(session, box_id, lock=True)
     box.ready_at, box.ready_profile = clock.now(), max(profile, box.ready_profile)
+    box.ready_release = release
     await progress.add(session, box.id, "ready", profile=profile, gateway=gateway)
     return await finish(session, box)
 
@@ -41,6 +48,9 @@ def _complete(job: Job, box: Box) -> bool:
         return True
     if job.verb == Verb.UPDATE_CONNECTIONS:
         return not box.runs() or box.ready_profile >= job.fields["profile"]
+    if job.verb == Verb.UPGRADE:
+        # by name, because until its pod is replaced the former release may report a new profile
+        return box.state != State.ACTIVE or (box.ready_at is not None and box.ready_release == job.fields["release"])
     if job.verb not in NEEDS_GATEWAY:
         return True
     return box.ready_at is not None

@@ -56,6 +56,13 @@ class GitRemote(Base):
         """Whether it is away and not to be asked yet."""
         return self.next_try_at is not None and self.next_try_at > clock.now()
 
+    def refuses_all(self) -> bool:
+        """Whether it refused all that it was asked of late, in words that do not tell whose fault that is.
+
+        Then the oldest jobs may just be bad ones: who asks again asks with any, for one that lands tells them apart.
+        """
+        return self.error == EVERYTHING_REFUSED
+
 
 async def get(session: AsyncSession) -> GitRemote:
     """What is known, to be looked at."""
@@ -98,4 +105,4 @@ def refuses_everybody(remote: GitRemote, gist: str, refused: dict[str, str]) -> 
         answered(remote)
         remote.refusal, remote.refused = gist, {}
     remote.refused = {**remote.refused, **refused}
-    return remote.error == EVERYTHING_REFUSED or len(set(remote.refused.values())) >= SERIES
+    return remote.refuses_all() or len(set(remote.refused.values())) >= SERIES

@@ -3,6 +3,7 @@
 queued ──► committed (sha) ──► synced ──► done
    ├─────────┴────────────────────┴─────► failed (a human looks; the reason is in ``error``)
    └──► needs_approval (a cap or guard holds it, and its box's later jobs; ``approve`` queues it again)
+failed, needs_approval ──► rejected (a human said that it shall not be: ``rejections``)
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, exists, func, select
@@ -24,6 +26,9 @@ from controller.domain import attempts
 BURST = timedelta(seconds=2)
 """Changes of connections closer together than this share a commit, but for the first, which goes at once."""
 
+BY_OPS = "ops:"
+"""How the actor of a job begins that confirms a commit of people; their address follows."""
+
 LONGEST_ACTOR = 200
 """Characters of a name in a commit's trailer."""
 
@@ -34,7 +39,8 @@ STUCK_AFTER = timedelta(minutes=15)
 class Verb(StrEnum):
     """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention.
 
-    ``adopt`` confirms what ops changed, where no other verb says it.
+    ``adopt`` confirms what ops changed, where no other verb says it; ``upgrade`` is a rollout's, back and forth.
+    ``retire`` takes the file of a destroyed one away.
     """
 
     PROVISION = "provision"
@@ -42,10 +48,12 @@ class Verb(StrEnum):
     SUSPEND = "suspend"
     REACTIVATE = "reactivate"
     UPDATE_CONNECTIONS = "update_connections"
+    UPGRADE = "upgrade"
     DESTROY = "destroy"
     APPROVE = "approve"
     ERASE = "erase"
     ADOPT = "adopt"
+    RETIRE = "retire"
 
 
 class JobState(StrEnum):
@@ -57,6 +65,7 @@ class JobState(StrEnum):
     SYNCED = "synced"
     DONE = "done"
     FAILED = "failed"
+    REJECTED = "rejected"
 
 
 class ApprovalNeeded(Permanent):
@@ -81,7 +90,7 @@ class Job(Base):
     verb: Mapped[str]
     rev: Mapped[int]
     fields: Mapped[dict[str, Any]]
-    """The spec fields that it sets, by dotted path; the whole spec for ``provision``."""
+    """The spec fields that it sets, by dotted path; the whole spec for ``provision``; ``retire``: see there."""
 
     actor: Mapped[str]
     """Who wanted it: ``stripe``, ``admin``, ``system:retention``, ``ops:<address>`` for the author of a commit."""
@@ -109,8 +118,8 @@ class Job(Base):
     done_at: Mapped[datetime | None]
 
 
-async def claim(session: AsyncSession, limit: int = 50) -> list[Job]:
-    """The oldest jobs due for Git, at most ``limit``, every box's in the order of its revs.
+async def claim(session: AsyncSession, limit: int = 50, *, mixed: bool = False) -> list[Job]:
+    """The oldest jobs due for Git, or those of any boxes if ``mixed``, at most ``limit``, each box's by its revs.
 
     A job whose box has an older one still queued or parked waits with it, so no rev overtakes another.
     """
@@ -119,11 +128,13 @@ async def claim(session: AsyncSession, limit: int = 50) -> list[Job]:
     waiting = select(Job.box_id).where(Job.state == JobState.QUEUED, Job.next_attempt_at > clock.now())
     # By the box's oldest, not by each job's own time: the clocks of two processes may differ.
     oldest = func.min(Job.created_at).over(partition_by=Job.box_id)
+    # another order at each call, the same for all jobs of a box
+    order = func.md5(Job.box_id + ids.new()) if mixed else oldest
     query = (
         select(Job)
         .where(Job.state == JobState.QUEUED, Job.next_attempt_at <= clock.now())
         .where(Job.box_id.not_in(waiting), ~behind)
-        .order_by(oldest, Job.box_id, Job.rev)
+        .order_by(order, Job.box_id, Job.rev)
         .limit(limit)
     )
     return list(await session.scalars(query))
@@ -153,24 +164,30 @@ async def untouched(session: AsyncSession, box_id: str, verb: Verb) -> Job | Non
 
 
 async def renumber(session: AsyncSession, box_id: str, above: int) -> int:
-    """Give the box's jobs that no writer has begun with revs above ``above``; by how much they moved.
+    """Give the jobs that come after all that a writer has begun with revs above ``above``; by how much they moved.
 
-    Their order stays. The caller holds the box's row lock and the writer's.
+    Those that wait for an approval move too: nobody pushes them. Their order stays. The caller holds the box's row
+    lock and the writer's.
     """
     query = (
         select(Job)
-        .where(Job.box_id == box_id, Job.state == JobState.QUEUED, Job.base_sha.is_(None))
+        .where(Job.box_id == box_id, Job.state.in_((JobState.QUEUED, JobState.NEEDS_APPROVAL)))
         .order_by(Job.rev.desc())
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    found = list(await session.scalars(query))
+    found = list(takewhile(_is_nobodys, await session.scalars(query)))
     shift = max(above + 1 - found[-1].rev, 0) if found else 0
     for job in found if shift else ():
         job.rev += shift
         job.fields = {**job.fields, "rev": job.rev}
         await session.flush()
     return shift
+
+
+def _is_nobodys(job: Job) -> bool:
+    """Whether no push may carry the job."""
+    return job.base_sha is None or job.state == JobState.NEEDS_APPROVAL
 
 
 async def after_burst(session: AsyncSession, box_id: str, verb: Verb) -> datetime:
@@ -250,8 +267,7 @@ async def approve(session: AsyncSession, job: Job, actor: str) -> None:
 
     Raises Conflict if it waits for no approval (any more), Invalid if the actor's name does not fit in a line.
     """
-    if not actor.isprintable() or not 0 < len(actor) <= LONGEST_ACTOR:
-        raise Invalid("actor_malformed")
+    check_actor(actor)
     await session.flush()
     await session.refresh(job, with_for_update=True)
     if job.state != JobState.NEEDS_APPROVAL:
@@ -260,6 +276,15 @@ async def approve(session: AsyncSession, job: Job, actor: str) -> None:
     job.approvals = {code: before or said for code, before in job.approvals.items()}
     job.error = None
     retry(job)
+
+
+def check_actor(actor: str) -> None:
+    """Return if the name of who decided something fits in a line.
+
+    Raises Invalid otherwise.
+    """
+    if not actor.isprintable() or not 0 < len(actor) <= LONGEST_ACTOR:
+        raise Invalid("actor_malformed")
 
 
 def approved(job: Job) -> dict[str, str]:

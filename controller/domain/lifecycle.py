@@ -25,7 +25,9 @@ from controller.domain import (
     jobs,
     plans,
     progress,
+    releases,
     states,
+    stoppages,
     subscriptions,
     tokens,
     vault,
@@ -47,6 +49,9 @@ class LifecycleSettings(Group):
 
     retention: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
     """How long a cancelled box's data is kept. 7 days: a card that expired on holiday. 0 deletes at once."""
+
+    retire_after: timedelta = Field(default=timedelta(days=7), ge=timedelta(0))
+    """How long a destroyed box's empty file and Application stay. 7 days: to look what happened. 0 retires at once."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft:
         deletion=Deletion.HELD.value,
         plan=row.plan,
         volume_gib=plans.get(row.plan).resources.volume_gib,
-        release=mint.settings.box_release,
+        release=await releases.in_force(session, mint.settings.box_ring, mint.settings.box_release),
         ring=mint.settings.box_ring,
         locale=draft.locale,
         niche=draft.niche,
@@ -135,7 +140,10 @@ async def suspend(session: AsyncSession, box: Box, why: Why, reason: str = ADMIN
 
 
 async def reactivate(session: AsyncSession, mint: Mint, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
-    """Lift ``reason``; the box runs again when no other is left. A condemned box comes back with new tokens."""
+    """Lift ``reason``; the box runs again when no other is left.
+
+    A condemned box comes back with new tokens and the release that is in force for its ring.
+    """
     if box.state == State.CONDEMNED:
         return await _bring_back(session, mint, box, why)
     _alive(box)
@@ -149,6 +157,17 @@ async def resize(session: AsyncSession, box: Box, plan: str, why: Why) -> Job | 
     """
     _alive(box)
     return await _apply(session, box, why, plan=plans.get(plan).name.value, reasons=set(box.suspended_for))
+
+
+async def upgrade(session: AsyncSession, box: Box, release: str, why: Why) -> Job | None:
+    """Give the box another release of its chart, newer or older; None if it has it.
+
+    Raises Conflict for a box that has ended.
+    """
+    _alive(box)
+    if box.release == release:
+        return None
+    return await _change(session, box, Verb.UPGRADE, why, release=release)
 
 
 async def connect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
@@ -236,9 +255,15 @@ async def _first_box(
 async def _bring_back(session: AsyncSession, mint: Mint, box: Box, why: Why) -> Job:
     states.check(State(box.state), State.ACTIVE, Deletion(box.deletion))
     box.condemned_at, box.suspended_for = None, []
+    await stoppages.lift(session, box.id, why.actor)
     versions = {**box.secret_versions, **await issue_tokens(session, mint, box.id)}
     box.secret_versions = versions
-    return await _change(session, box, Verb.REACTIVATE, why, state=State.ACTIVE.value, secrets=versions)
+    changed: dict[str, Any] = {"state": State.ACTIVE.value, "secrets": versions}
+    # no rollout moved it while it was condemned
+    current = await releases.in_force(session, box.ring, mint.settings.box_release)
+    if box.release != current:
+        changed["release"] = current
+    return await _change(session, box, Verb.REACTIVATE, why, **changed)
 
 
 async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reasons: set[str]) -> Job | None:
@@ -247,6 +272,8 @@ async def _apply(session: AsyncSession, box: Box, why: Why, *, plan: str, reason
     box.suspended_for = sorted(reasons)
     state = State.SUSPENDED if reasons else State.ACTIVE
     changed: dict[str, Any] = {"state": state.value} if box.state != state else {}
+    if "state" in changed and not reasons:  # tokens may have been renewed while it was suspended
+        changed["secrets"] = dict(box.secret_versions)
     changed |= _resized(box, plan)
     if not changed:
         return None
@@ -293,7 +320,7 @@ async def _connections(session: AsyncSession, box: Box) -> dict[str, Any]:
 async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **fields: Any) -> Job:
     if "state" in fields:
         states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
-    for name in ("state", "plan", "volume_gib", "deletion", "profile"):
+    for name in ("state", "plan", "volume_gib", "deletion", "profile", "release"):
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controller.core.errors import Conflict, NotFound
 from controller.domain import boxes, connections, jobs
 from controller.domain.boxes import Box
-from controller.domain.jobs import Job, JobState
+from controller.domain.jobs import Job, JobState, Verb
+from controller.domain.lifecycle import Why
 
 _IN_GIT = (JobState.COMMITTED, JobState.SYNCED, JobState.DONE)
 
@@ -36,9 +37,30 @@ async def retry(session: AsyncSession, job_id: str) -> Job:
     return job
 
 
+async def renew(session: AsyncSession, box: Box, why: Why) -> Job:
+    """A job that raises the box's rev and changes nothing: Argo CD begins anew with what it has given up or missed.
+
+    It is done when the box's newest job would be. The caller holds the box's lock. Raises Conflict for a box that is
+    retired, or whose newest job has not reached Git yet.
+    """
+    [newest] = await session.scalars(select(Job).where(Job.box_id == box.id, Job.rev == box.rev))
+    if newest.verb == Verb.RETIRE or newest.state not in _IN_GIT:
+        raise Conflict("box_not_renewable", box=box.id, verb=newest.verb, state=newest.state)
+    # a second provision would tell the customer a second time that the agent is there
+    verb = Verb.REACTIVATE.value if newest.verb == Verb.PROVISION else newest.verb
+    box.rev += 1
+    fields: dict[str, object] = {"rev": box.rev}
+    if newest.verb == Verb.UPDATE_CONNECTIONS:
+        fields["profile"] = box.profile
+    job = Job(box_id=box.id, verb=verb, rev=box.rev, fields=fields, actor=why.actor, cause=why.cause)
+    session.add(job)
+    await session.flush()
+    return job
+
+
 async def _renew(session: AsyncSession, box: Box, job: Job) -> None:
     wanted = boxes.spec(box, await connections.in_manifest(session, box.id))
-    kept = {name: value for name, value in job.fields.items() if name != "rev" and wanted[name] == value}
+    kept = {name: value for name, value in job.fields.items() if name != "rev" and wanted.get(name) == value}
     # a verb that moves the box to another state is nothing without it
     if not kept or ("state" in job.fields and "state" not in kept):
         raise Conflict("job_overtaken", box=box.id, rev=job.rev)

@@ -16,7 +16,11 @@ from controller.domain import (
     notices,
     pod_metrics,
     progress,
+    releases,
     reservations,
+    retirements,
+    sightings,
+    stoppages,
     subscriptions,
     tokens,
     usage,
@@ -26,5 +30,5 @@ from controller.domain import (
 METADATA = Base.metadata
 MODULES = (
     adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
-    progress, reservations, subscriptions, tokens, usage, vault,
+    progress, releases, reservations, retirements, sightings, stoppages, subscriptions, tokens, usage, vault,
 )  # fmt: skip

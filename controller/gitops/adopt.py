@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.core import failpoints
 from controller.core import log as logs
+from controller.domain.jobs import BY_OPS
 from controller.gitops import history, manifests, validation, verdicts
 from controller.gitops.history import Entry, Past, Touched
 from controller.gitops.manifests import Manifest, ManifestError
@@ -73,7 +74,7 @@ class _File:
 
 def actor(author: str) -> str:
     """Who is behind a commit, as jobs and trailers name them: nothing but the characters of an address."""
-    return "ops:" + (_SAFE.sub("-", author)[:100] or "unknown")
+    return BY_OPS + (_SAFE.sub("-", author)[:100] or "unknown")
 
 
 def box_of(path: str) -> str | None:
@@ -139,6 +140,8 @@ class Reader:
     def _platform(self, reading: Reading, one: Past, file: Touched) -> None:
         before, after = self._manifest(file.path, file.before), self._manifest(file.path, file.after)
         track = self._track(one.sha, file)
+        if file.after is None:
+            self._retire(reading, one, file.path, track)
         if after is None:
             return
         fields = verdicts.differences(before, after) if before else {}
@@ -152,6 +155,16 @@ class Reader:
                 del wish.fields[name]
                 note = f"{file.path}: spec.{name} was set again by the later commit {one.sha[:12]} of the platform"
                 reading.reports[wish.sha].notes.append(note)
+
+    def _retire(self, reading: Reading, one: Past, path: str, track: _File) -> None:
+        """The platform took the file away: nothing is put back, and nothing that was asked for the box is adopted."""
+        track.good = track.manifest = track.bad = None
+        box_id = box_of(path)
+        if box_id in self._standings:
+            self._standings[box_id] = replace(self._standings[box_id], retired=True)
+        for wish in [wish for wish in reading.wishes if wish.path == path]:
+            reading.wishes.remove(wish)
+            reading.reports[wish.sha].notes.append(f"{path}: the box was retired by the later commit {one.sha[:12]}")
 
     def _finish(self, reading: Reading) -> None:
         for path, track in self._files.items():

@@ -18,7 +18,7 @@ from controller.gitops import adopt, commands, manifests
 from controller.gitops.findings import printable
 
 _REV = re.compile(r" at rev (\d+)$")
-_CAUSES = ("Stripe-Event", "Request-Id", "Ops-Commit", "Restores")
+_CAUSES = ("Stripe-Event", "Request-Id", "Ops-Commit", "Rollout", "Restores")
 _KEYS = ("Job-Id", "Action", "Actor", *_CAUSES)
 
 

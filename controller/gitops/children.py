@@ -21,6 +21,9 @@ from typing import IO, cast
 
 from controller.core.errors import Temporary
 
+LIMIT = timedelta(seconds=100)
+"""For one round of the git writer: below its actor's time limit, which would cut it off in the middle."""
+
 _LOOK = 0.2
 """How often a running command looks whether its round was stopped."""
 
@@ -67,6 +70,11 @@ def within(limit: timedelta) -> Iterator[Round]:
         _current.reset(token)
 
 
+def current() -> Round | None:
+    """The round that this thread works in."""
+    return _current.get()
+
+
 def check_time() -> None:
     """Return if something new may be begun.
 
@@ -86,7 +94,17 @@ def finish(process: subprocess.Popen[bytes], timeout: timedelta) -> tuple[bytes,
     try:
         return _output(process, timeout.total_seconds())
     finally:
-        _end(process)
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Nothing of the process's group is left, and its pipes are closed."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in filter(None, (process.stdout, process.stderr)):
+        pipe.close()
 
 
 def _output(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bytes]:
@@ -115,12 +133,3 @@ def _output(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, by
         time.sleep(_NAP)
     out, err = read.values()
     return bytes(out), bytes(err)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    for pipe in filter(None, (process.stdout, process.stderr)):
-        pipe.close()

@@ -10,17 +10,22 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
 
+# a machine without git is told so by ``check_version``, and not by a traceback at the import
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 import git
 
 from controller.core.errors import Permanent, Temporary, foreign
 from controller.gitops import answers, children
 from controller.gitops.answers import Verdict
+
+OLDEST = (2, 34)
+"""The git that we need: signatures by ssh, and settings from the environment that reach no remote on the same disk."""
 
 _REMOTE_VERBS = frozenset({"push", "fetch", "clone", "ls-remote"})
 # what hosts and ssh say when our credential is wrong, has run out or does not reach so far
@@ -34,7 +39,18 @@ _DENIED = (
     "repository not found",
 )
 _UNVERIFIED = ("host key verification failed", "certificate")
-_CONFIG = (("gc.auto", "0"), ("maintenance.auto", "false"), ("core.hooksPath", os.devnull))
+_LOW = 10
+"""The niceness of what nobody waits for."""
+_CONFIG = (
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("core.hooksPath", os.devnull),
+    # a clone of ours is a cache: what a power cut spoils is found at the next start, and made again
+    ("core.fsync", "none"),
+    # a batch's new trees are mostly hashes, which neither shrink nor resemble each other
+    ("pack.compression", "1"),
+    ("pack.window", "0"),
+)
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -43,6 +59,10 @@ _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "file:http:https:ssh",
     "LC_ALL": "C",
 }
+
+
+class GitUnfit(Permanent):
+    """Raised when this machine has no git, or one that is too old."""
 
 
 class RemoteAway(Temporary):
@@ -80,6 +100,21 @@ class Access:
 
 class NoSuchThing(Permanent):
     """Raised when a folder is no repository, or a repository does not know what it is asked for."""
+
+
+def check_version() -> None:
+    """Return if this machine's git can do what we need of it.
+
+    Raises GitUnfit that names what was found and what is needed.
+    """
+    needed = ".".join(map(str, OLDEST))
+    try:
+        told = _execute(git.Git(), ["git", "version"], timedelta(seconds=10), None, {}).decode(errors="replace")
+    except (git.GitCommandError, git.GitCommandNotFound, OSError) as exc:
+        raise GitUnfit("git_missing", needed=needed) from exc
+    match = re.search(r"(\d+)\.(\d+)", told)
+    if match is None or (int(match[1]), int(match[2])) < OLDEST:
+        raise GitUnfit("git_too_old", found=foreign(told.strip()), needed=needed)
 
 
 def inspect(folder: Path, *arguments: str, source: BinaryIO | None = None) -> bytes:
@@ -120,6 +155,48 @@ def run(
         failure = _classified(arguments[0], _redacted(f"{exc.stdout!s}\n{exc.stderr!s}", access.secrets))
     # not from git's own error: a traceback would print the remote's words as they came
     raise failure
+
+
+class Background:
+    """A git command that runs by itself, after everybody else's turn."""
+
+    def __init__(self, verb: str, started: git.Git.AutoInterrupt) -> None:
+        self._verb = verb
+        self._started = started  # GitPython ends the process when nobody holds this any more
+        self._process = cast(subprocess.Popen[bytes], started.proc)
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PGRP, self._process.pid, _LOW)
+
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def result(self) -> None:
+        """Return if it did what it should.
+
+        Raises RepositoryBroken otherwise, also if it still runs: then it is ended.
+        """
+        told = b"no end in sight"
+        if self.over():
+            with suppress(subprocess.TimeoutExpired):  # somebody else holds the pipe
+                told = self._process.communicate(timeout=1)[1]
+        self.stop()
+        if self._process.returncode != 0:
+            reason = foreign(told.decode(errors="replace"))
+            raise RepositoryBroken("git_command_failed", verb=self._verb, reason=reason)
+
+    def stop(self) -> None:
+        """It does not run any more."""
+        children.end(self._process)
+
+
+def begin(*arguments: str, folder: Path) -> Background:
+    """``git <arguments>`` running in the bare repository at ``folder``; it must print next to nothing."""
+    environment = {**_ENVIRONMENT, "GIT_DIR": str(folder), **_numbered(_CONFIG)}
+    runner = git.Git()
+    with runner.custom_environment(**environment):
+        started = runner.execute(["git", *arguments], as_process=True, start_new_session=True)
+    return Background(arguments[0], started)
 
 
 def _execute(

@@ -21,9 +21,10 @@ from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
 from controller.domain.git_remote import EVERYTHING_REFUSED
 from controller.domain.jobs import ApprovalNeeded
-from controller.gitops import answers, children, guards, manifests
+from controller.domain.retirements import SINCE
+from controller.gitops import answers, children, guards, history, manifests, retirements, steps
 from controller.gitops.guards import GuardBreached
-from controller.gitops.manifests import ManifestError
+from controller.gitops.manifests import Manifest, ManifestError
 from controller.gitops.repository import BranchClosed, Commit, NotAPlainFile, PushRefused, PushRejected, Repository
 
 log = logs.get(__name__)
@@ -31,7 +32,7 @@ log = logs.get(__name__)
 TRIES = 8
 SAMPLE = 3
 """Of how many boxes a job is tried by itself, to tell a remote that refuses everything from jobs that are bad."""
-_CAUSES = {"stripe": "Stripe-Event", "ops": "Ops-Commit"}
+_CAUSES = {"stripe": "Stripe-Event", "ops": "Ops-Commit", "rollout": "Rollout"}
 """The trailer of what led to a job, by the kind of its actor."""
 
 _FIRST_WAIT = 0.02
@@ -65,6 +66,9 @@ class Intent:
     base_sha: str
     approvals: dict[str, str] = field(default_factory=dict)
     """What a guard or cap held it for, by our error code, and who let it go on."""
+
+    retire_after: timedelta = retirements.AFTER
+    """For ``retire``: how long the file has to have said ``destroyed``."""
 
     @property
     def path(self) -> str:
@@ -181,7 +185,7 @@ def _land(repository: Repository, group: Sequence[Intent], outcome: Outcome) -> 
     Raises PushRefused if the remote says no to the chain, and what ``write`` does.
     """
     for attempt in range(TRIES):
-        tip = repository.fetch()
+        tip = repository.tip()
         outcome.landed.update(_already_there(repository, group, tip))
         made = Outcome()
         built = _build(repository, tip, [intent for intent in group if intent.job_id not in outcome.landed], made)
@@ -230,21 +234,25 @@ def _narrowed(group: Sequence[Intent], outcome: Outcome, blame: _Blame, error: P
 
 def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome: Outcome) -> list[Intent]:
     files = _read(repository, tip, intents, outcome)
+    failpoints.hit("gitops.read")
     held = {intent.box_id for intent in intents if intent.job_id in outcome.refused}
     built, commits = [], []
     for intent in intents:
         if intent.box_id in held:
             continue
         try:
-            content = apply(intent, files.get(intent.path))
+            content = _applied(repository, tip, intent, files.get(intent.path))
         except (ManifestError, RevBehind, FileBroken, GuardBreached, ApprovalNeeded) as error:
             outcome.refused[intent.job_id] = error
             held.add(intent.box_id)
             continue
-        files[intent.path] = content
+        files.pop(intent.path, None)
+        if content is not None:
+            files[intent.path] = content
         built.append(intent)
         commits.append(Commit({intent.path: content}, message(intent)))
     shas = repository.chain(tip, commits) if commits else []
+    failpoints.hit("gitops.built")
     meant = dict(zip(shas, built, strict=True))
     if strays := _strays(repository, tip, meant):
         outcome.refused.update(strays)
@@ -255,11 +263,12 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
 
 
 def _strays(repository: Repository, tip: str, meant: dict[str, Intent]) -> dict[str, GuardBreached]:
-    """The jobs whose commits do anything else to the tree than write their box's file."""
+    """The jobs whose commits do anything else to the tree than write, or retire, their box's file."""
     if not meant:
         return {}
     paths = {sha: intent.path for sha, intent in meant.items()}
-    found = guards.check_trees(repository.changes(tip, list(meant)[-1]), paths)
+    removals = {sha for sha, intent in meant.items() if intent.verb == retirements.VERB}
+    found = guards.check_trees(history.between(repository, tip, list(meant)[-1]), paths, removals)
     return {meant[sha].job_id: error for sha, error in found.items()}
 
 
@@ -282,16 +291,31 @@ def apply(intent: Intent, content: bytes | None) -> bytes:
     Raises ManifestError if the result is not valid, RevBehind if Git has this rev or a newer one already, FileBroken
     if what Git has is no box, and what ``guards.check`` does if no job may take that step from what Git has now.
     """
-    if content is None:
-        if intent.verb != "provision":
-            raise FileBroken("manifest_missing", box=intent.box_id)
+    if content is None and intent.verb == "provision":
         new = partial(guards.check_new, approved=intent.approvals)
         return manifests.create(intent.box_id, intent.customer_id, intent.fields, new)
+    current, known = _current(intent, content)
+    fields = guards.grown(current, intent.fields)
+    may_release = steps.may_release(intent.verb, intent.actor)
+    return manifests.change(known, fields, partial(guards.check, approved=intent.approvals, may_release=may_release))
+
+
+def _current(intent: Intent, content: bytes | None) -> tuple[Manifest, bytes]:
+    if content is None:
+        raise FileBroken("manifest_missing", box=intent.box_id)
     try:
         current = manifests.read(content)
     except ManifestError as exc:
         raise FileBroken(exc.code, **exc.facts) from exc
     if current.spec.rev >= intent.rev:
         raise RevBehind("rev_behind_git", box=intent.box_id, git=current.spec.rev, job=intent.rev)
-    fields = guards.grown(current, intent.fields)
-    return manifests.change(content, fields, partial(guards.check, approved=intent.approvals))
+    return current, content
+
+
+def _applied(repository: Repository, tip: str, intent: Intent, content: bytes | None) -> bytes | None:
+    """The box's file after the intent; None for ``retire``, if Git itself says that the file may go."""
+    if intent.verb != retirements.VERB:
+        return apply(intent, content)
+    _current(intent, content)
+    retirements.check(repository, tip, intent.path, intent.fields.get(SINCE), intent.retire_after)
+    return None

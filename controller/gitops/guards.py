@@ -18,12 +18,12 @@ from controller.core.errors import Conflict, Permanent
 from controller.domain import states
 from controller.domain.jobs import ApprovalNeeded
 from controller.domain.states import Deletion
+from controller.gitops.history import Entry, Touched
 from controller.gitops.manifests import Manifest
-from controller.gitops.repository import PLAIN, Change
+from controller.gitops.repository import PLAIN
 from controller.gitops.validation import crossed, is_box, least_volume, volume
 
 BELOW_PLAN = "volume_below_plan"
-_ABSENT = "000000"
 
 
 class GuardBreached(Permanent):
@@ -37,12 +37,13 @@ def grown(before: Manifest, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "volume_gib": least} if isinstance(asked, int) and asked < least else dict(fields)
 
 
-def check(before: Manifest, after: Manifest, approved: Collection[str] = ()) -> None:
+def check(before: Manifest, after: Manifest, approved: Collection[str] = (), *, may_release: bool = False) -> None:
     """Return if a job may take a box's file from ``before`` to ``after``; ``approved`` are codes of ApprovalNeeded.
 
-    Raises GuardBreached that names the first broken rule, ApprovalNeeded if the volume is too small for a new plan.
+    ``may_release`` is what ``steps`` says of the job. Raises GuardBreached that names the first broken rule,
+    ApprovalNeeded if the volume is too small for a new plan.
     """
-    for rule, old, new in _breaches(before, after):
+    for rule, old, new in _breaches(before, after, may_release):
         raise GuardBreached("guard_breached", box=before.metadata.id, rule=rule, old=old, new=new)
     if (before.spec.plan, before.spec.volume_gib) != (after.spec.plan, after.spec.volume_gib):
         _check_volume(after, approved)
@@ -56,19 +57,21 @@ def check_new(made: Manifest, approved: Collection[str] = ()) -> None:
     _check_volume(made, approved)
 
 
-def check_trees(changes: Mapping[str, Sequence[Change]], paths: Mapping[str, str]) -> dict[str, GuardBreached]:
+def check_trees(
+    changes: Mapping[str, Sequence[Touched]], paths: Mapping[str, str], removals: Collection[str] = ()
+) -> dict[str, GuardBreached]:
     """The commits that may not be pushed, with the reason; ``paths`` are the box files by the commit meant for each.
 
-    ``changes`` is what the commits really do, as Git tells. Each may write the one plain file that it is for, and
-    with anything else among them none may go.
+    ``changes`` is what the commits really do, as Git tells. Each may write the one plain file that it is for, those in
+    ``removals`` may take it away and nothing else, and with anything else among them none may go.
     """
     if changes.keys() - paths.keys():
         return {sha: GuardBreached("guard_breached", rule="commits", commit=sha[:12]) for sha in paths}
-    strays = {sha: next(_strays(sha, path, changes.get(sha, ())), None) for sha, path in paths.items()}
+    strays = {sha: next(_strays(sha, path, changes.get(sha, ()), sha in removals), None) for sha, path in paths.items()}
     return {sha: error for sha, error in strays.items() if error is not None}
 
 
-def _breaches(before: Manifest, after: Manifest) -> Iterator[tuple[str, object, object]]:
+def _breaches(before: Manifest, after: Manifest, may_release: bool) -> Iterator[tuple[str, object, object]]:
     old, new = before.spec, after.spec
     if new.rev <= old.rev:
         yield "rev", old.rev, new.rev
@@ -78,6 +81,8 @@ def _breaches(before: Manifest, after: Manifest) -> Iterator[tuple[str, object, 
         yield "state", f"{old.state}/{old.deletion}", new.state
     if old.deletion != new.deletion and not states.decides(old.state, new.state):
         yield "deletion", f"{old.state}/{old.deletion}", f"{new.state}/{new.deletion}"
+    if old.release != new.release and not may_release:
+        yield "release", old.release, new.release
     if volume(after) < volume(before):
         yield "volume", volume(before), volume(after)
     if old.plan != new.plan:
@@ -90,11 +95,16 @@ def _check_volume(made: Manifest, approved: Collection[str]) -> None:
         raise ApprovalNeeded(BELOW_PLAN, box=made.metadata.id, plan=made.spec.plan, volume_gib=size, least=least)
 
 
-def _strays(sha: str, path: str, changes: Sequence[Change]) -> Iterator[GuardBreached]:
+def _strays(sha: str, path: str, changes: Sequence[Touched], removes: bool) -> Iterator[GuardBreached]:
     if len(changes) != 1:
         yield GuardBreached("guard_breached", rule="one-path", commit=sha[:12], found=len(changes))
     for change in changes:
         if change.path != path or not is_box(path):
             yield GuardBreached("guard_breached", rule="path", commit=sha[:12])
-        if change.mode != PLAIN or change.old_mode not in {PLAIN, _ABSENT}:
-            yield GuardBreached("guard_breached", rule="mode", commit=sha[:12], old=change.old_mode, new=change.mode)
+        old, new = _mode(change.before), _mode(change.after)
+        if new != (None if removes else PLAIN) or old not in ({PLAIN} if removes else {PLAIN, None}):
+            yield GuardBreached("guard_breached", rule="mode", commit=sha[:12], old=old, new=new)
+
+
+def _mode(entry: Entry | None) -> str | None:
+    return entry.mode if entry else None

@@ -1,4 +1,4 @@
-"""What commits did to files: the history of ``main`` since a commit, read with two git commands however long it is."""
+"""What commits did to files: the history of ``main`` since a commit, read with few git commands however long it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controller.gitops.repository import Repository
 
 _NOTHING = "0" * 40
+_FILES = ("-c", "-z", "--raw", "--no-renames", "--no-abbrev", "--format=%H")
 _TRAILERS = "%(trailers:key=Job-Id,valueonly,unfold,separator=%x20)"
 
 
@@ -50,21 +51,16 @@ def since(repository: Repository, base: str, tip: str) -> list[Past]:
     return made
 
 
+def between(repository: Repository, base: str, tip: str) -> dict[str, list[Touched]]:
+    """The files that each commit after ``base`` up to ``tip`` touched, each commit after its parents."""
+    return _by_commit(repository.ask("log", "--topo-order", "--reverse", *_FILES, f"{base}..{tip}"))
+
+
 def touched(repository: Repository, shas: Sequence[str]) -> dict[str, list[Touched]]:
     """The files that each of those commits touched."""
     if not shas:
         return {}
-    command = ["diff-tree", "--stdin", "-r", "-c", "-z", "--raw", "--root", "--no-renames", "--no-abbrev"]
-    parts = iter(repository.ask(*command, lines=shas).split(b"\0"))
-    found: dict[str, list[Touched]] = {sha: [] for sha in shas}
-    sha = ""
-    for part in parts:
-        text = part.decode().strip("\n")
-        if text.startswith(":"):
-            found[sha].append(_touched(text, next(parts).decode(errors="surrogateescape")))
-        elif text:
-            sha = text
-    return found
+    return _by_commit(repository.ask("log", "--no-walk=unsorted", "--stdin", *_FILES, lines=shas))
 
 
 def versions(repository: Repository, sha: str, path: str, limit: int) -> Iterable[Entry]:
@@ -82,6 +78,20 @@ def is_ancestor(repository: Repository, base: str, tip: str) -> bool:
     if known[1:2] != [b"commit"]:
         return False
     return not repository.ask("rev-list", "--max-count=1", base, f"^{tip}").strip()
+
+
+def _by_commit(out: bytes) -> dict[str, list[Touched]]:
+    # `<sha>`, then for each file its modes and blobs, and its path: all of them end in a NUL
+    found: dict[str, list[Touched]] = {}
+    files: list[Touched] = []
+    parts = iter(out.split(b"\0"))
+    for part in parts:
+        text = part.decode().strip("\n")
+        if text.startswith(":"):
+            files.append(_touched(text, next(parts).decode(errors="surrogateescape")))
+        elif text:
+            files = found.setdefault(text, [])
+    return found
 
 
 def _touched(meta: str, path: str) -> Touched:

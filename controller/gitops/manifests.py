@@ -21,13 +21,14 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from controller.core import ids
 from controller.core.errors import Invalid, Permanent, foreign
+from controller.domain import release_format
 from controller.domain.plans import PlanName
 from controller.domain.states import Deletion, State
 from controller.gitops import ourform
 
 Id = Annotated[str, StringConstraints(pattern=ids.PATTERN)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-Release = Annotated[str, StringConstraints(pattern=r"^\d{4}\.\d{1,2}\.\d{1,4}$")]
+Release = Annotated[str, StringConstraints(pattern=release_format.PATTERN)]
 Cell = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 _CELL = re.compile(r"[a-z][a-z0-9-]{0,30}")
 # Strict: the chart's schema takes no "7" or true for a number either.

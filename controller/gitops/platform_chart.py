@@ -58,6 +58,8 @@ class Settings(_Values):
     cap_endings_a_batch: Cap | None = None
     cap_endings_an_hour: Cap | None = None
     cap_dunning_an_hour: Cap | None = None
+    cap_retirements_a_batch: Cap | None = None
+    cap_retirements_an_hour: Cap | None = None
     """How far the git writer goes unattended (``controller/domain/caps.py``); 0 turns a cap off."""
 
     forge_kind: Literal["github", "gitlab"] | None = None
@@ -76,11 +78,17 @@ class Settings(_Values):
     """Public model name → the upstream's."""
 
     box_release: Release | None = None
-    """The release of new boxes."""
+    """The release of new boxes until a rollout was completed."""
+
+    charts_url: Url | None = None
+    """The Helm repository with the boxes' chart, as the cells have it; None: nobody can start a rollout."""
 
     mail_from: Line | None = None
     retention: Duration | None = None
     """How long a cancelled box's data is kept, as ISO 8601 has it: ``P7D``."""
+
+    retire_after: Duration | None = None
+    """How long a destroyed box's empty file and Application stay, in the same form."""
 
 
 class ReplicasOf(_Values):

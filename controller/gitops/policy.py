@@ -151,11 +151,18 @@ def _quota_fits(objects: list[Object], _: Box) -> Iterator[str]:
         for side in ("requests", "limits")
         for name, value in mapping(container, "resources", side).items()
     }
-    for claim in of_kind(objects, "PersistentVolumeClaim"):
-        asked["requests.storage"] = mapping(claim, "spec", "resources", "requests").get("storage")
+    volumes = [
+        _amount(mapping(claim, "spec", "resources", "requests").get("storage"))
+        for claim in of_kind(objects, "PersistentVolumeClaim")
+    ]
     for obj in of_kind(objects, "ResourceQuota"):
         hard = mapping(obj, "spec", "hard")
-        if wrong := [name for name, value in asked.items() if not _same(value, hard.get(name))]:
+        wrong = [name for name, value in asked.items() if not _same(value, hard.get(name))]
+        # Not exactly its size: the quota of before would refuse a volume that grows, and the sync never began.
+        room = _amount(hard.get("requests.storage"))
+        if any(room is None or volume is None or volume > room for volume in volumes):
+            wrong.append("requests.storage")
+        if wrong:
             yield f"{title(obj)} must have room for exactly what the box asks for: {', '.join(wrong)}"
 
 

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from controller.core.settings import Group
-from controller.gitops import signatures
+from controller.gitops import children, signatures
 from controller.gitops.commands import Access
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -42,8 +42,9 @@ class GitSettings(Group):
     git_clone_dir: Path
     """The bare clone: a cache, made again when it is missing or broken."""
 
-    git_timeout: timedelta = Field(default=timedelta(seconds=30))
-    """For one git command. 30 s: far below an actor's limit, far above a slow host."""
+    git_timeout: timedelta = Field(default=timedelta(seconds=30), gt=timedelta(0))
+    """For one git command. 30 s: far above a slow host. At most 50 s, half of a writer's round (``children.LIMIT``):
+    a command that hangs must end as one, and leave time to write down what became of the jobs."""
 
     git_most_packs: int = Field(default=32, ge=4)
     """Packs that the clone may hold before they are merged, a hundred loose objects counting as one. 32: a merge then
@@ -71,6 +72,15 @@ class GitSettings(Group):
     git_signing_key: SecretStr | None = None
     """An ed25519 key without a passphrase, as ``ssh-keygen`` writes it, with which each commit of ours is signed. Off
     when not set. A key of its own: the host shows its commits as verified, and it opens nothing."""
+
+    @field_validator("git_timeout")
+    @classmethod
+    def _ends_before_its_round(cls, timeout: timedelta) -> timedelta:
+        longest = children.LIMIT / 2
+        if timeout > longest:
+            seconds = longest.total_seconds()
+            raise ValueError(f"is longer than {seconds:g} s, half of the git writer's round, which would end it first")
+        return timeout
 
     @field_validator("git_signing_key")
     @classmethod

@@ -12,15 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from controller.core import clock
 from controller.core import log as logs
-from controller.core.errors import Permanent, foreign
+from controller.core.errors import CloudError, Permanent, foreign
 from controller.gitops import commands, remotes, signatures
-from controller.gitops.children import RoundOver
 from controller.gitops.commands import (
     AccessDenied,
     BranchClosed,
@@ -30,6 +29,7 @@ from controller.gitops.commands import (
     RepositoryBroken,
 )
 from controller.gitops.remotes import GitSettings
+from controller.gitops.upkeep import Upkeep
 
 __all__ = [
     "AccessDenied",
@@ -50,6 +50,8 @@ MAIN = "refs/heads/main"
 PLAIN = "100644"
 """The mode of a plain file."""
 _SCRATCH = "refs/writer/next"
+# thin packs cost both sides a third of a push's time: the trees that they leave out are looked for and put back
+_PLAINLY = ("--quiet", "--porcelain", "--no-thin")
 
 
 class NotAPlainFile(Permanent):
@@ -64,15 +66,6 @@ class Commit:
     message: str
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a commit does to one path: its mode before and after, ``000000`` where it is not there."""
-
-    path: str
-    old_mode: str
-    mode: str
-
-
 class Repository:
     """A local bare clone and its remote. One thread at a time."""
 
@@ -81,8 +74,17 @@ class Repository:
         self._dir = settings.git_clone_dir
         # whoever had it before may have been killed, or its machine
         self._doubted = True
+        self._tip: str | None = None
+        self._upkeep = Upkeep(settings.git_clone_dir, settings.git_most_packs)
         key = settings.git_signing_key
         self._key = signatures.read_key(key.get_secret_value()) if key else None
+
+    def tip(self) -> str:
+        """Where ``main`` was when it was last fetched or pushed by us, or is now, if that is not known (``fetch``).
+
+        Good to build on, as a push to a ``main`` that moved is refused. On a host, each question takes half a second.
+        """
+        return self._tip if self._tip is not None and self._exists() else self.fetch()
 
     def fetch(self) -> str:
         """Bring the clone up to date; the sha of ``main``.
@@ -104,7 +106,8 @@ class Repository:
             self._ask_remote("ls-remote", "--exit-code", "--", self._settings.git_remote, MAIN, local=False)
             self._drop()
             raise RepositoryBroken("git_clone_broken", reason=exc.facts.get("reason")) from exc
-        return self._git("rev-parse", "--verify", MAIN)
+        self._tip = self._git("rev-parse", "--verify", MAIN)
+        return self._tip
 
     def read(self, sha: str, paths: Iterable[str]) -> dict[str, bytes]:
         """The contents at ``sha`` of those ``paths`` that exist there.
@@ -130,19 +133,6 @@ class Repository:
             # other people's commits may carry the trailer too, in any form
             sha, *values = line.split() or [""]
             found.update(dict.fromkeys(values, sha))
-        return found
-
-    def changes(self, base: str, tip: str) -> dict[str, list[Change]]:
-        """What each commit after ``base`` up to ``tip`` does to the tree, by sha, oldest first."""
-        options = ("--reverse", "--raw", "--no-abbrev", "--no-renames", "--format=%H")
-        found: dict[str, list[Change]] = {}
-        for line in filter(None, self._git("log", *options, f"{base}..{tip}").split("\n")):
-            if not line.startswith(":"):
-                current = found.setdefault(line, [])
-                continue
-            modes, _, path = line.partition("\t")  # in quotes if there is anything odd in it
-            old, new, *_ = modes.removeprefix(":").split(" ")
-            current.append(Change(path, old, new))
         return found
 
     def ask(self, *arguments: str, lines: Sequence[str] = ()) -> bytes:
@@ -177,37 +167,34 @@ class Repository:
         takes nothing from us, RemoteAway otherwise: then look. The next fetch looks into the clone, too.
         """
         try:
-            self._ask_remote("push", "--quiet", "--porcelain", "--", self._settings.git_remote, f"{sha}:{MAIN}")
+            self._ask_remote("push", *_PLAINLY, "--", self._settings.git_remote, f"{sha}:{MAIN}")
+            self._tip = sha
         except RemoteAway as error:
             # that is also how git says that the clone lacks what it should send
             self._doubted = not isinstance(error, AccessDenied | BranchClosed)
             raise
 
     def tidy(self) -> None:
-        """Merge the clone's small packs if they have become many: left alone, 400 batches double the cost of the next.
+        """Have the clone's small packs merged, beside what comes next, if they have become many (``upkeep``).
 
-        Not for the moments in which somebody waits. Raises nothing: a clone that cannot be tidied is made again.
+        Left alone, 400 batches double the cost of the next. Raises nothing: what cannot be tidied is made again.
         """
-        store = self._dir / "objects"
-        packs, loose = (sum(1 for _ in store.glob(form)) for form in ("pack/*.pack", "[0-9a-f][0-9a-f]/*"))
-        if packs + loose // 100 <= self._settings.git_most_packs:
-            return
         try:
-            for left in (*store.glob("pack/.tmp-*"), *store.glob("pack/tmp_*")):
-                left.unlink()
-            self._git("repack", "--geometric=2", "-d", "--quiet", "--no-write-bitmap-index")
-            log.info("gitops.clone_tidied", packs=packs, loose=loose)
-        except RoundOver:
-            log.info("gitops.clone_left_untidy", packs=packs, loose=loose)
+            self._upkeep.tend()
         except (RepositoryBroken, OSError) as error:
             log.warning("gitops.clone_broken", reason=foreign(error))
             self._drop()
+
+    def settle(self) -> None:
+        """Return once nothing is tidied any more."""
+        self._upkeep.wait()
 
     def _exists(self) -> bool:
         return (self._dir / "HEAD").exists()
 
     def _check(self) -> None:
         """Drop the clone unless it is whole; one that is dropped for nothing costs a clone."""
+        self._upkeep.stop()
         try:
             if self._exists():
                 self._raw("fsck", "--no-dangling", "--no-progress")
@@ -271,14 +258,21 @@ class Repository:
     def _ask_remote(self, *arguments: str, local: bool = True) -> None:
         with remotes.access(self._settings) as access:
             folder = self._dir if local else None
-            commands.run(arguments, timeout=self._settings.git_timeout, folder=folder, access=access)
+            self._run(arguments, folder=folder, access=access)
 
     def _git(self, *arguments: str, source: BinaryIO | None = None) -> str:
         with self._dropped_when_broken():
             return self._raw(*arguments, source=source).decode(errors="replace").rstrip("\n")
 
     def _raw(self, *arguments: str, source: BinaryIO | None = None) -> bytes:
-        return commands.run(arguments, timeout=self._settings.git_timeout, folder=self._dir, source=source)
+        return self._run(arguments, folder=self._dir, source=source)
+
+    def _run(self, arguments: Sequence[str], **more: Any) -> bytes:
+        try:
+            return commands.run(arguments, timeout=self._settings.git_timeout, **more)
+        except CloudError:
+            self._tip = None  # and the next fetch takes away the locks of a git that was cut off
+            raise
 
     @contextmanager
     def _dropped_when_broken(self) -> Iterator[None]:
@@ -289,6 +283,8 @@ class Repository:
             raise
 
     def _drop(self) -> None:
+        self._tip = None
+        self._upkeep.stop()
         shutil.rmtree(self._dir, ignore_errors=True)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from controller.core.errors import CloudError
-from controller.gitops import leaks, steps, validation
+from controller.gitops import leaks, retirements, steps, validation
 from controller.gitops.findings import Finding
 from controller.gitops.manifests import Manifest
 from controller.gitops.objects import Object
@@ -23,6 +24,8 @@ class Review:
     files: int = 0
     boxes: int = 0
     findings: list[Finding] = field(default_factory=list)
+    corrections: list[Finding] = field(default_factory=list)
+    """What will not stand as it is written, and is put right without anybody's doing."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Reviewer:
     tree: Worktree
     charts: Charts
     cells: Cells
+    retire_after: timedelta = retirements.AFTER
+    """How long a file has to have said ``destroyed`` before the platform takes it away."""
 
     def files(self, paths: Iterable[str]) -> Review:
         """The review of these files as they stand on the disk, whatever they were before."""
@@ -49,7 +54,7 @@ class Reviewer:
         for path in self.tree.changed(base):
             review.findings += self._alone(path, review)
             if validation.is_box(path) and not self._is_odd(path):
-                review.findings += self._step(base, path)
+                review.findings += self._step(base, path, review)
         review.findings += self._history(base)
         if people_only:
             sentence = "commit {} claims a Job-Id, which only the platform's commits carry: reword it"
@@ -101,22 +106,30 @@ class Reviewer:
             if other != path and other.endswith("/" + name) and validation.is_box(other):
                 yield Finding(path, 1, f"the same box stands in {other}; a box is in one cell only", "twin")
 
-    def _step(self, base: str, path: str) -> Iterator[Finding]:
+    def _step(self, base: str, path: str, review: Review) -> Iterator[Finding]:
         """The findings about the way from ``base`` to the disk; people are held to what they alone changed."""
         commits = self.tree.platform_commits(base, path)
         for commit in commits:
             old, new = self._at(commit.parent, path), self._at(commit.sha, path)
             if old and new:
-                yield from steps.platform_change(old, new, path, commit.sha)
+                yield from steps.platform_change(old, new, path, commit.sha, commit.verb, commit.actor)
         before = self._at(commits[0].sha if commits else base, path)
         content = self.tree.on_disk(path)
         if content is None:
-            last = self._at(base, path) if commits and before is None else before
-            yield from steps.remove(path, last, by_platform=bool(commits) and before is None)
+            ours = commits[0] if commits and before is None else None
+            last = self._at(ours.parent, path) if ours else before
+            age = self.tree.retired_after(ours, path) if ours else None
+            yield from steps.remove(path, last, age, self.retire_after)
             return
         file, _ = validation.read(path, content)
-        if file is not None:
-            yield from steps.change(before, file) if before else steps.create(file)
+        if file is None:
+            return
+        if before is None:
+            yield from steps.create(file)
+            return
+        reverted = self.tree.stood_before(base, path, content)
+        review.corrections += steps.corrections(before, file, reverted=reverted)
+        yield from steps.change(before, file, reverted=reverted)
 
     def _at(self, sha: str, path: str) -> Manifest | None:
         content = self.tree.at(sha, path)
@@ -161,5 +174,5 @@ class InvalidBox(CloudError):
 
 
 def _ordered(review: Review) -> Review:
-    review.findings = sorted(set(review.findings))
+    review.findings, review.corrections = sorted(set(review.findings)), sorted(set(review.corrections))
     return review

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from controller.core.errors import Conflict
 from controller.domain import states
+from controller.domain.jobs import Verb
 from controller.domain.states import Deletion, State
 from controller.gitops.findings import Finding
 from controller.gitops.manifests import Manifest
@@ -15,6 +17,9 @@ HOW_TO_END = (
     'removing a box\'s file deletes nothing and loses its record; to end a box set spec.state to "condemned", then '
     'spec.deletion to "approved", then spec.state to "destroyed", each by a change of its own'
 )
+
+RELEASING = frozenset({Verb.UPGRADE.value, Verb.REACTIVATE.value, Verb.ADOPT.value})
+"""Verbs whose jobs may change a box's release."""
 
 PLATFORMS = ("rev", "profile", "secrets", "connections")
 """Fields of ``spec`` that number what Postgres holds: only commits of the platform, with a Job-Id, set them."""
@@ -33,35 +38,64 @@ def create(file: BoxFile) -> Iterator[Finding]:
         yield file.finding(("spec", "deletion"), sentence, "deletion")
 
 
-def change(before: Manifest, file: BoxFile) -> Iterator[Finding]:
-    """What is wrong with the change that people make to a box file that stood there as ``before``."""
+def change(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterator[Finding]:
+    """What is wrong with the change that people make to a box file that stood there as ``before``.
+
+    ``reverted``: the file is just as it once was. Nobody leaves out the platform's fields then; see ``corrections``.
+    """
     after = file.manifest
     if before.metadata.customer != after.metadata.customer:
         yield file.finding(("metadata", "customer"), "metadata.customer never changes", "metadata")
-    for name in PLATFORMS:
-        if getattr(before.spec, name) != getattr(after.spec, name):
-            was = f" back to {before.spec.rev}" if name == "rev" else " back"
-            sentence = f"spec.{name} is set by the platform alone, in commits with a Job-Id: put it{was}"
-            yield file.finding(("spec", name), sentence, "rev" if name == "rev" else "owner")
+    for name in () if reverted else _numbered(before, after):
+        was = f" back to {before.spec.rev}" if name == "rev" else " back"
+        sentence = f"spec.{name} is set by the platform alone, in commits with a Job-Id: put it{was}"
+        yield file.finding(("spec", name), sentence, _rule(name))
     yield from _life(before, file)
-    if volume(after) < volume(before):
-        place = ("overrides", "volume_gib") if after.overrides.volume_gib is not None else ("spec", "volume_gib")
+    if volume(after) < volume(before) and after.overrides.volume_gib is not None:
         sentence = f"a volume never shrinks: it has {volume(before)} GiB and would get {volume(after)}"
-        yield file.finding(place, sentence, "volume")
+        yield file.finding(("overrides", "volume_gib"), sentence, "volume")
 
 
-def platform_change(before: Manifest, after: Manifest, path: str, sha: str) -> Iterator[Finding]:
-    """What is wrong with a platform commit of one box: it writes ``spec``, and ``overrides`` belong to ops."""
+def corrections(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterator[Finding]:
+    """What the platform puts right by itself once the change is in ``main``: no reason to refuse it."""
+    after = file.manifest
+    for name in _numbered(before, after) if reverted else ():
+        then = "moves on to the next number" if name == "rev" else "is put back"
+        yield file.finding(("spec", name), f"spec.{name} is set by the platform alone and {then}", _rule(name))
+    if volume(after) < volume(before) and after.overrides.volume_gib is None:
+        sentence = f"a volume never shrinks, so spec.volume_gib will be {volume(before)} again"
+        yield file.finding(("spec", "volume_gib"), sentence, "volume")
+
+
+def may_release(verb: str, actor: str) -> bool:
+    """Whether a job may give a box that exists another release: a rollout's, a return, or the confirmation of ops'."""
+    return verb in RELEASING or actor.startswith("ops:")
+
+
+def platform_change(
+    before: Manifest, after: Manifest, path: str, sha: str, verb: str = "", actor: str = ""
+) -> Iterator[Finding]:
+    """What is wrong with a platform commit of one box: it writes ``spec``, and ``overrides`` belong to ops.
+
+    ``verb`` and ``actor`` as its message has them.
+    """
+    if before.spec.release != after.spec.release and not may_release(verb, actor):
+        sentence = f"platform commit {sha[:12]} changes spec.release, which {verb or 'it'} may not"
+        yield Finding(path, 1, sentence, "release")
     if before.overrides != after.overrides:
         sentence = f"platform commit {sha[:12]} changes overrides, which belong to ops"
         yield Finding(path, 1, sentence, "owner")
 
 
-def remove(path: str, before: Manifest | None, *, by_platform: bool) -> Iterator[Finding]:
-    """A finding, unless the platform retires the file of a destroyed box."""
-    if by_platform and before is not None and before.spec.state == State.DESTROYED:
-        return
-    yield Finding(path, 1, HOW_TO_END, "file-removed")
+def remove(path: str, before: Manifest | None, age: timedelta | None, least: timedelta) -> Iterator[Finding]:
+    """A finding, unless the platform retires a file that has said ``destroyed`` for ``least``.
+
+    ``age`` is for how long it had not changed when a commit of the platform's retired it; None: no such commit did.
+    """
+    if age is None or before is None or before.spec.state != State.DESTROYED:
+        yield Finding(path, 1, HOW_TO_END, "file-removed")
+    elif age < least:
+        yield Finding(path, 1, f"retired {age} after it was destroyed, and {least} is the least", "file-removed")
 
 
 def _life(before: Manifest, file: BoxFile) -> Iterator[Finding]:
@@ -74,3 +108,11 @@ def _life(before: Manifest, file: BoxFile) -> Iterator[Finding]:
     if new.deletion != old.deletion and not states.decides(old.state, new.state):
         sentence = "spec.deletion changes only while a box is and stays condemned"
         yield file.finding(("spec", "deletion"), sentence, "deletion")
+
+
+def _numbered(before: Manifest, after: Manifest) -> list[str]:
+    return [name for name in PLATFORMS if getattr(before.spec, name) != getattr(after.spec, name)]
+
+
+def _rule(name: str) -> str:
+    return "rev" if name == "rev" else "owner"

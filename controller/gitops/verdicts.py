@@ -29,6 +29,8 @@ class Standing:
     customer_id: str
     state: State
     deletion: Deletion
+    retired: bool = False
+    """Whether its file left Git for good."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def judge(path: str, before: Manifest | None, entry: Entry | None, content: byte
         return Verdict(faults=tuple(str(finding) for finding in sorted(set(findings))))
     if known is not None and known.path != path:
         return Verdict(faults=(f"{path}: the same box stands in {known.path}; a box is in one cell only",))
+    if known is not None and known.retired:
+        return Verdict(faults=(f"{path}: this box was retired, its id and its data are gone; make a new one",))
     if before is None or known is None:
         return Verdict(after=file.manifest, new=known is None)
     return _change(before, file, known)

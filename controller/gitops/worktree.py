@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from controller.core.errors import Permanent
-from controller.gitops import commands
+from controller.gitops import commands, retirements
 from controller.gitops.commands import NoSuchThing
 from controller.gitops.repository import NotAPlainFile
+
+_ACTION = "%(trailers:key=Action,valueonly,separator=%x20)"
+LOOK_BACK = 50
+"""How many versions of a file are looked at for one that a change goes back to."""
 
 
 class NoSuchFile(Permanent):
@@ -23,6 +29,8 @@ class PlatformCommit:
 
     sha: str
     parent: str
+    verb: str = ""
+    actor: str = ""
 
 
 class Worktree:
@@ -93,12 +101,30 @@ class Worktree:
         listed = self._git("ls-tree", "-z", sha, "--", f":(literal){path}")
         return self._blobs([listed.split()[2].decode()])[0] if listed else None
 
+    def stood_before(self, base: str, path: str, content: bytes) -> bool:
+        """Whether one of the file's last versions before ``base`` was just this, as after ``git revert``."""
+        form = ("-z", "--raw", "--no-abbrev", "--no-renames", "--format=")
+        out = self._git("log", f"-{LOOK_BACK}", *form, base, "--", f":(literal){path}")
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        return blob.encode() in out
+
     def platform_commits(self, base: str, path: str) -> list[PlatformCommit]:
         """The commits with a Job-Id after ``base`` that touch ``path``, newest first."""
-        form = "--format=%H %P\t%(trailers:key=Job-Id,valueonly,separator=%x20)"
+        keys = ("Job-Id", "Action", "Actor")
+        form = "--format=%H %P" + "".join(f"%x09%(trailers:key={key},valueonly,separator=%x20)" for key in keys)
         out = self._git("log", "--topo-order", "--no-merges", form, f"{base}..HEAD", "--", f":(literal){path}")
-        lines = (line.partition("\t") for line in out.decode(errors="replace").splitlines())
-        return [PlatformCommit(*commits.split()[:2]) for commits, _, jobs in lines if jobs.strip()]
+        lines = (line.split("\t", 3) for line in out.decode(errors="replace").splitlines())
+        found = ((commits.split(), verb.strip(), actor.strip()) for commits, job, verb, actor in lines if job.strip())
+        return [PlatformCommit(shas[0], shas[1], verb, actor) for shas, verb, actor in found]
+
+    def retired_after(self, commit: PlatformCommit, path: str) -> timedelta | None:
+        """For how long ``path`` had not changed when ``commit`` took it away; None if it does not say it retired it."""
+        told = self._git("log", "-1", f"--format=%ct\t{_ACTION}", commit.sha).decode(errors="replace")
+        at, _, action = told.strip().partition("\t")
+        before = self._git("log", "-1", "--format=%ct", commit.parent, "--", f":(literal){path}").strip()
+        if action != retirements.VERB or not before:
+            return None
+        return timedelta(seconds=int(at) - int(before))
 
     def claiming_jobs(self, base: str) -> list[str]:
         """The commits after ``base`` that carry a Job-Id."""

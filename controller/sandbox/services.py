@@ -24,6 +24,7 @@ POD_METRICS = {"POD_METRICS_INTERVAL": "PT15S"}
 _INHERITED = (
     "PATH", "LANG", "TZ", "APP_ENV", "FAILPOINTS", "FAILPOINT_LOG", "RETENTION", "SWEEP_INTERVAL",
     "CAP_ENDINGS_A_BATCH", "CAP_ENDINGS_AN_HOUR", "CAP_DUNNING_AN_HOUR",
+    "CAP_RETIREMENTS_A_BATCH", "CAP_RETIREMENTS_AN_HOUR", "RETIRE_AFTER",
 )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def platform(state: State, at: Addresses, data: Path, repo: Path) -> list[Servic
         "WEB_URL": state.url("api"),
         "ADMIN_TOKEN": state.admin_token,
         "NICHES_DIR": str(repo / "charts/box/files/niches"),
+        "CHARTS_URL": f"{state.url('cluster')}/_charts",
     }
     secrets = {"SECRETS_PORT": str(state.ports["secrets"]), "SECRETS_TOKEN": state.secrets_token, "CELL": CELL}
     sealing = {"POSTGRES_DSN": at.dsn, "SEALING_KEY": state.sealing_key}
@@ -137,6 +139,7 @@ def _cluster(state: State, at: Addresses, data: Path, repo: Path) -> list[str]:
         "data": str(at.open_place / "cluster"),
         "git": str(at.git),
         "chart": str(repo / "charts/box"),
+        "charts": str(data / "charts"),
         "cell": CELL,
         "cell-values": str(file),
         "secrets-url": state.url("secrets"),

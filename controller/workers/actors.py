@@ -30,7 +30,7 @@ from controller.domain import bells, letters
 from controller.domain.caps import CapSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
-from controller.workers import adopting, billing, context, notices, provisioning, reports
+from controller.workers import adopting, billing, context, notices, provisioning, reports, retiring
 from controller.workers.notices import NoticeSettings, Sender
 
 log = logs.get(__name__)
@@ -73,14 +73,20 @@ def writer_broker() -> None:
     parts = context.build()
     repository = Repository(load(GitSettings))
     cluster, allowed = Cluster(load(ClusterSettings)), load(CapSettings)
+    retire_after = load(LifecycleSettings).retire_after
 
     async def write_commits() -> None:
-        wait = await provisioning.write_commits(parts.database, repository, cluster, allowed=allowed)
+        wait = await provisioning.write_commits(
+            parts.database, repository, cluster, allowed=allowed, retire_after=retire_after
+        )
         if wait is not None:
             await parts.bell.ring(bells.COMMITS, after=wait)
 
     async def refresh(*box_ids: str) -> None:
-        await provisioning.refresh(cluster, set(box_ids))
+        await provisioning.ask_again(cluster, set(box_ids))
+
+    async def retire() -> None:
+        await retiring.finish(parts.database, cluster)
 
     look = adopting.Paced(parts.database, repository, parts.mint)
 
@@ -94,6 +100,7 @@ def writer_broker() -> None:
     _declare(made, bells.COMMITS, write_commits)
     _declare(made, bells.ADOPT, adopt)
     _declare(made, bells.REFRESH, refresh)
+    _declare(made, bells.RETIRE, retire)
     metrics.serve(load(MetricsSettings))
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 

@@ -17,14 +17,14 @@ from controller.core.db import Database
 from controller.core.errors import Conflict, Permanent
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, git_remote
+from controller.domain import adoption, bells, git_remote, retirements
 from controller.domain.adoption import Outcome, Wanted
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.states import Deletion, State
 from controller.gitops import adopt as reading_git
-from controller.gitops import history, manifests, verdicts
+from controller.gitops import children, history, manifests, verdicts
 from controller.gitops.adopt import Reader, Reading, Report, Wish
 from controller.gitops.history import Past
 from controller.gitops.manifests import Manifest
@@ -84,7 +84,8 @@ async def adopt(database: Database, repository: Repository, mint: Mint) -> set[s
     async with database.exclusive(WRITER_LOCK) as held:
         for attempt in range(TRIES if held else 0):
             try:
-                return await _adopt(database, repository, mint)
+                with children.within(children.LIMIT):
+                    return await _adopt(database, repository, mint)
             except (PushRejected, Conflict) as error:
                 log.info("gitops.adoption_overtaken", attempt=attempt + 1, error=str(error))
                 if attempt + 1 == TRIES:
@@ -150,9 +151,14 @@ async def _own(database: Database, past: Sequence[Past]) -> set[str]:
 async def _standings(database: Database, box_ids: set[str]) -> dict[str, Standing]:
     async with database.transaction() as session:
         found = await session.scalars(select(Box).where(Box.id.in_(box_ids)))
+        retired = await retirements.begun(session, box_ids)
         return {
             box.id: Standing(
-                manifests.path(box.cell, box.id), box.customer_id, State(box.state), Deletion(box.deletion)
+                manifests.path(box.cell, box.id),
+                box.customer_id,
+                State(box.state),
+                Deletion(box.deletion),
+                box.id in retired,
             )
             for box in found
         }

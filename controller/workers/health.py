@@ -6,6 +6,7 @@ Gauges that cannot be read are not shown at all: an old value would look like a 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,8 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock, metrics
-from controller.domain import git_remote, jobs, notices
+from controller.domain import conditions, git_remote, jobs, notices
+from controller.domain.conditions import Kind
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.letters import Channel
@@ -30,11 +32,12 @@ JOBS = metrics.gauge("jobs", "Operator jobs that are not done, by state", "state
 JOBS_OLDEST = metrics.gauge("jobs_oldest_open_seconds", "Age of the oldest open job by state", "state")
 NOTICES = metrics.gauge("notices", "Notices that were not sent, by channel and state", "channel", "state")
 NOTICES_OLDEST = metrics.gauge("notices_oldest_open_seconds", "Age of the oldest open notice", "channel")
+CONDITIONS = metrics.gauge("conditions", "What does not move although it should, by kind", "kind")
 UNSERVED = metrics.gauge("subscriptions_unserved", "Subscriptions that are paid and have no box")
 GIT_AWAY = metrics.gauge("git_remote_away_seconds", "Since when the Git remote is away or closed; 0 while it is not")
 OBSERVED = metrics.gauge("health_observed_timestamp_seconds", "When these figures were last read from Postgres")
 
-_GAUGES = (INBOX_WAITING, INBOX_OLDEST, INBOX_ASIDE, JOBS, JOBS_OLDEST, NOTICES, NOTICES_OLDEST)
+_GAUGES = (INBOX_WAITING, INBOX_OLDEST, INBOX_ASIDE, JOBS, JOBS_OLDEST, NOTICES, NOTICES_OLDEST, CONDITIONS)
 Row = tuple[Any, ...]
 
 
@@ -44,12 +47,15 @@ async def observe(session: AsyncSession) -> None:
     open_jobs = await _rows(session, _jobs())
     told = await _rows(session, _notices())
     remote = await git_remote.get(session)
+    amiss = Counter(one.kind for one in await conditions.of(session))
     unserved = await session.scalar(select(func.count()).where(Subscription.condition.is_not(None)))
     for one in _GAUGES:
         one.clear()
     _show_inbox(events)
     _show_jobs(open_jobs)
     _show_notices(told)
+    for kind in Kind:
+        CONDITIONS.labels(kind).set(amiss[kind])
     UNSERVED.set(unserved or 0)
     GIT_AWAY.set(_age(remote.since))
     OBSERVED.set(clock.now().timestamp())

@@ -14,10 +14,10 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.clients import kubernetes
+from controller.clients import argocd, kubernetes
 from controller.clients.argocd import Observed
 from controller.clients.kubernetes import Cluster
-from controller.core import failpoints, metrics
+from controller.core import clock, failpoints, metrics
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary, foreign
@@ -31,6 +31,8 @@ from controller.gitops import answers, children, commits, manifests
 from controller.gitops.children import Round, RoundOver
 from controller.gitops.commits import Intent, Outcome
 from controller.gitops.repository import BranchClosed, RemoteAway, Repository
+from controller.gitops.retirements import AFTER as RETIRE_AFTER
+from controller.workers import retiring
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -40,9 +42,6 @@ PUSH_SECONDS = metrics.histogram("git_push_seconds", "From the built commits to 
 FAILURES = metrics.counter("git_failures", "Batches and jobs that did not land, by our error code", "error")
 WRITER_LOCK = "git-writer"
 NO_WAIT = timedelta(0)
-LIMIT = timedelta(seconds=100)
-"""For one call of the writer: below its actor's time limit, which would cut it off in the middle."""
-
 STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
 """Verbs after which no pod may be left."""
 
@@ -55,8 +54,9 @@ async def write_commits(
     database: Database,
     repository: Repository,
     cluster: Cluster,
-    limit: timedelta = LIMIT,
+    limit: timedelta = children.LIMIT,
     allowed: CapSettings = caps.DEFAULTS,
+    retire_after: timedelta = RETIRE_AFTER,
 ) -> timedelta | None:
     """Land every job that is due, batch by batch, unless another writer is at it; failures stay in the rows.
 
@@ -67,7 +67,7 @@ async def write_commits(
         with children.within(limit) as current:
             wait = NO_WAIT if held else None
             while wait == NO_WAIT:
-                wait = await _write_batch(database, repository, cluster, current, allowed)
+                wait = await _write_batch(database, repository, cluster, current, allowed, retire_after)
                 if current.late():
                     break
     return wait
@@ -87,6 +87,18 @@ async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
                 return
 
 
+async def ask_again(cluster: Cluster, box_ids: set[str]) -> None:
+    """Make Argo CD look again at boxes that lag behind Git, and begin those syncs anew that it has given up."""
+    await refresh(cluster, box_ids)
+    for box_id in sorted(box_ids):
+        try:
+            await asyncio.to_thread(_begin_anew, cluster, box_id)
+        except CloudError as error:
+            log.warning("gitops.sync_not_begun", box_id=box_id, error=str(error))
+            if isinstance(error, Temporary):
+                return
+
+
 async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Doorbell | None = None) -> bool:
     """Move the box's committed jobs on as far as ``seen`` proves; whether another look at it may prove more.
 
@@ -96,11 +108,14 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
     """
     async with database.transaction() as session:
         unseen = await jobs.open_of(session, seen.box_id, JobState.QUEUED, JobState.COMMITTED)
+        await boxes.examined(session, seen.box_id, None if seen.is_well() else seen.illness())
     reached = [job for job in unseen if seen.settled(job.rev)]
     committed = [job for job in reached if job.state == JobState.COMMITTED]
     if not committed:
         return bool(reached)
-    gone = await asyncio.to_thread(_gone, cluster, committed[-1])
+    # an erasure succeeds once the deletion is accepted, long before all of it has gone
+    emptied = committed[-1].verb != Verb.ERASE or seen.resources == 0
+    gone = emptied and await asyncio.to_thread(_gone, cluster, committed[-1])
     if gone:
         for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev):
             if bell is not None:
@@ -123,28 +138,40 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
 
 
 async def _write_batch(
-    database: Database, repository: Repository, cluster: Cluster, current: Round, allowed: CapSettings
+    database: Database,
+    repository: Repository,
+    cluster: Cluster,
+    current: Round,
+    allowed: CapSettings,
+    retire_after: timedelta,
 ) -> timedelta | None:
     """Land one batch; when to go on, None if this round is over."""
     async with database.transaction() as session:
-        if (await git_remote.get(session)).resting():
+        remote = await git_remote.get(session)
+        if remote.resting():
             return None
-        claimed = await caps.claim(session, allowed)
+        claimed = await caps.claim(session, allowed, mixed=remote.refuses_all())
         batch = claimed.due
         owners = {job.box_id: await boxes.get(session, job.box_id) for job in batch}
     _tell_parked(claimed.parked)
     if not batch:
         return None
+    failpoints.hit("gitops.taken")
+    held = await retiring.obstacles(cluster, batch)
+    making = partial(_intent, retire_after=retire_after)
     try:
-        outcome = await _land(database, repository, batch, owners, current)
+        free = [job for job in batch if job.id not in held]
+        outcome = await _land(database, repository, free, owners, current, making)
     except CloudError as error:
         outcome = Outcome(trouble=error)
+    outcome.refused |= held
     wait = await _record(database, batch, outcome)
     if outcome.trouble is not None:
         log.warning("gitops.batch_failed", jobs=len(batch), error=str(outcome.trouble))
     _count(outcome)
     failpoints.hit("gitops.recorded")
     await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
+    failpoints.hit("gitops.refreshed")
     await _to_its_end(repository.tidy, current)
     return wait
 
@@ -164,13 +191,18 @@ def _count(outcome: Outcome) -> None:
 
 
 async def _land(
-    database: Database, repository: Repository, batch: list[Job], owners: dict[str, Box], current: Round
+    database: Database,
+    repository: Repository,
+    batch: list[Job],
+    owners: dict[str, Box],
+    current: Round,
+    making: Callable[[Job, Box, str], Intent],
 ) -> Outcome:
     try:
-        tip = await _to_its_end(repository.fetch, current)
+        tip = await _to_its_end(repository.tip, current)
         bases = await _note_base(database, batch, tip)
         failpoints.hit("gitops.claimed")
-        intents = [_intent(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]
+        intents = [making(job, owners[job.box_id], bases[job.id]) for job in batch if job.id in bases]
         return await _to_its_end(partial(commits.write, repository, intents), current)
     except OSError as exc:
         raise DiskUnusable("git_disk_unusable", retry_after=timedelta(seconds=5), reason=foreign(exc)) from exc
@@ -190,7 +222,7 @@ async def _to_its_end(work: Callable[[], T], current: Round) -> T:
         raise
 
 
-def _intent(job: Job, box: Box, base: str) -> Intent:
+def _intent(job: Job, box: Box, base: str, retire_after: timedelta) -> Intent:
     return Intent(
         job_id=job.id,
         box_id=job.box_id,
@@ -203,6 +235,7 @@ def _intent(job: Job, box: Box, base: str) -> Intent:
         cause=job.cause,
         base_sha=base,
         approvals=jobs.approved(job),
+        retire_after=retire_after,
     )
 
 
@@ -268,6 +301,14 @@ async def _judge(session: AsyncSession, batch: list[Job], outcome: Outcome) -> t
     if outcome.trouble.code == git_remote.EVERYTHING_REFUSED:
         git_remote.refuses_everybody(remote, answers.gist(reason), {})
     return git_remote.lost(remote, outcome.trouble)
+
+
+def _begin_anew(cluster: Cluster, box_id: str) -> None:
+    application = cluster.application(box_id)
+    operation = argocd.given_up(application, clock.now()) if application else None
+    if application and operation:
+        cluster.operate(application, operation)
+        log.info("gitops.sync_begun_anew", box_id=box_id)
 
 
 def _gone(cluster: Cluster, job: Job) -> bool:

@@ -17,12 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import Conflict, Temporary
-from controller.domain import adoption, boxes, connections, jobs
+from controller.domain import adoption, boxes, connections, jobs, retirements
 from controller.domain.adoption import Wanted
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import Mint, Why
+from controller.domain.states import State
 from controller.gitops import manifests, verdicts
+from controller.gitops import retirements as retirements_in_git
 from controller.gitops.history import Entry
 from controller.gitops.manifests import Manifest
 from controller.gitops.repository import Repository
@@ -66,6 +68,8 @@ class Files:
 
     tip: str
     manifests: dict[str, Manifest | None]
+    retired: set[str]
+    """Paths that a retirement took out of Git."""
 
 
 async def replay(database: Database, repository: Repository) -> list[Difference]:
@@ -90,6 +94,8 @@ async def adopt(database: Database, repository: Repository, mint: Mint) -> list[
                 manifest = files.manifests.get(one.path)
                 if one.newer == Newer.GIT and manifest is not None:
                     await _take(session, mint, one, manifest, files.tip)
+                elif one.newer == Newer.GIT:
+                    await retirements.over(session, one.box_id)
             await adoption.move_head(session, files.tip)
             return [one async for one in _compare(session, files)]
 
@@ -103,11 +109,13 @@ def _read(repository: Repository) -> Files:
         if name.endswith(".yaml") and kind == "blob":
             entries[name] = Entry(mode, blob)
     contents = repository.contents([entry.blob for entry in entries.values()])
-    return Files(tip, {path: verdicts.parse(entry, path, contents[entry.blob]) for path, entry in entries.items()})
+    parsed = {path: verdicts.parse(entry, path, contents[entry.blob]) for path, entry in entries.items()}
+    return Files(tip, parsed, retirements_in_git.removed(repository, tip) - parsed.keys())
 
 
 async def _compare(session: AsyncSession, files: Files) -> AsyncIterator[Difference]:
     stored = {manifests.path(box.cell, box.id): box for box in await session.scalars(select(Box))}
+    retired = await retirements.begun(session, [box.id for box in stored.values()])
     waiting = set(await session.scalars(select(Job.box_id).where(Job.state == jobs.JobState.QUEUED)))
     for path in sorted(files.manifests.keys() | stored.keys()):
         manifest, box = files.manifests.get(path), stored.get(path)
@@ -115,6 +123,12 @@ async def _compare(session: AsyncSession, files: Files) -> AsyncIterator[Differe
             yield Difference(box.id if box else "", path, Newer.NOBODY, {}, "the file breaks a rule")
         elif manifest is not None and box is None:
             yield Difference(manifest.metadata.id, path, Newer.GIT, {}, "only in Git")
+        elif box is not None and manifest is None and box.id in retired:
+            pass
+        elif box is not None and box.state == State.DESTROYED and path in files.retired:
+            yield Difference(box.id, path, Newer.GIT, {}, "retired in Git")
+        elif box is not None and manifest is not None and box.id in retired:
+            yield Difference(box.id, path, Newer.POSTGRES, {}, "retired, and its file is there")
         elif box is not None and manifest is None:
             newer = Newer.WAITING if box.id in waiting else Newer.POSTGRES
             yield Difference(box.id, path, newer, {}, "only in Postgres")

@@ -14,8 +14,8 @@ from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, subscriptions
-from controller.domain.jobs import Job, JobState
+from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, retirements, subscriptions
+from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.lifecycle import LifecycleSettings
 from controller.workers import health
 
@@ -56,13 +56,14 @@ async def run(
 async def sweep(
     database: Database, bell: Doorbell, keep: LifecycleSettings, settings: SweeperSettings | None = None
 ) -> None:
-    """Ring for waiting events and notices, queued jobs and boxes that lag; end retentions, renew the free.
+    """Ring for whatever waits and for boxes that lag; end retentions, retire the destroyed, renew the free.
 
     The rings come first: a box that cannot be ended must not keep everybody else's events from being handled.
     """
     await _ring(database, bell, settings or SweeperSettings())
     async with database.transaction() as session:
         ended = await lifecycle.end_retention(session, keep)
+        ended += await retirements.raise_due(session, keep.retire_after)
         await subscriptions.renew_complimentary(session)
     failpoints.hit("sweeper.retention_ended")
     if ended:
@@ -80,6 +81,7 @@ async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -
         await notices.recover(session)
         untold = await notices.due(session)
         reports = len(await adoption.untold(session))
+        retiring = len(await retirements.unfinished(session))
     for event_id in events:
         await bell.ring(bells.EVENT, event_id)
     if unread:
@@ -92,7 +94,16 @@ async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -
         await bell.ring(bells.NOTICE, notice_id)
     if reports:
         await bell.ring(bells.TELL_FORGE)
-    _count(report=reports, event=len(events), commits=int(bool(queued)), refresh=len(lagging), notice=len(untold))
+    if retiring:
+        await bell.ring(bells.RETIRE)
+    _count(
+        report=reports,
+        retire=retiring,
+        event=len(events),
+        commits=int(bool(queued)),
+        refresh=len(lagging),
+        notice=len(untold),
+    )
     failpoints.hit("sweeper.rung")
 
 
@@ -108,4 +119,5 @@ def _queued() -> Select[str]:
 def _lagging(late: timedelta) -> Select[str]:
     before = clock.now() - late
     query = select(Job.box_id).where(Job.state == JobState.COMMITTED, Job.committed_at <= before)
+    query = query.where(Job.verb != Verb.RETIRE)  # asks by itself, and looks whether it was heard
     return query.distinct().limit(200)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
-from typing import Any
 
 from controller.clients import argocd
 from controller.clients.argocd import Observed
-from controller.clients.kubernetes import Cluster
+from controller.clients.kubernetes import Change, Cluster, Outdated
 from controller.core import clock, metrics
 from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Permanent
 from controller.core.queue import Doorbell
+from controller.domain import sightings
+from controller.domain.sightings import Look
 from controller.workers import provisioning
 
 log = logs.get(__name__)
@@ -22,10 +22,13 @@ log = logs.get(__name__)
 LAST_EVENT = metrics.gauge("watcher_last_event_timestamp_seconds", "When an Application was last seen or changed")
 LAST_CONTACT = metrics.gauge("watcher_last_contact_timestamp_seconds", "When a list or watch last ended well")
 FAILURES = metrics.counter("watcher_failures", "Breaks with the cluster and looks that failed", "error")
+HEALS = metrics.counter("argo_self_heals", "Boxes that Argo CD put right although nobody had committed anything")
+LISTS = metrics.counter("watcher_lists", "Times that all Applications were listed: at the start and after a break")
 WAITING = metrics.gauge("watcher_boxes_waiting", "Boxes looked at again because a pod is still ending")
 
 LOOK_AGAIN_SECONDS = 0.5
 PAUSE_SECONDS = 1.0
+_NEWS = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class Deaf(Permanent):
@@ -37,28 +40,28 @@ async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asynci
 
     Raises Deaf when the thread that listens has died of something that is not ours.
     """
-    arrivals: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    arrivals: asyncio.Queue[Change] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     ending = threading.Event()
     follower = threading.Thread(target=_follow, args=(cluster, loop, arrivals, ending), daemon=True)
     follower.start()
+    books = Books(database)
     waiting: dict[str, Observed] = {}
     again_at = loop.time() + LOOK_AGAIN_SECONDS
     while not stop.is_set():
-        seen = await _next(arrivals, again_at)
-        if seen is None:
+        change = await _next(arrivals, again_at)
+        if change is None:
             again_at = loop.time() + LOOK_AGAIN_SECONDS
             if not follower.is_alive():
                 raise Deaf("watcher_deaf")
-        looks = [seen] if seen is not None else list(waiting.values())
+            looks = list(waiting.values())
+        elif change.type == "DELETED":
+            looks = []
+            waiting.pop(await books.close(change), "")
+        else:
+            looks = [await books.enter(change)]
         for look in looks:
-            try:
-                still = await provisioning.observe(database, cluster, look, bell)
-            except CloudError as error:
-                FAILURES.labels(error.code).inc()
-                log.warning("watcher.observe_failed", box_id=look.box_id, error=str(error))
-                still = True
-            if still:
+            if await _moves(database, cluster, bell, look):
                 waiting[look.box_id] = look
             else:
                 waiting.pop(look.box_id, None)
@@ -66,32 +69,99 @@ async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asynci
     ending.set()
 
 
-async def _next(arrivals: asyncio.Queue[dict[str, Any]], until: float) -> Observed | None:
+class Books:
+    """What is on record of every Application; one that says nothing new costs no query."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, Look] = {}
+
+    async def enter(self, change: Change) -> Observed:
+        """The look is on record, unless Postgres is away: then the next one is. What it shows."""
+        seen = argocd.read(change.object)
+        look = _look(seen)
+        if self._known.get(seen.box_id) != look:
+            try:
+                async with self._database.transaction() as session:
+                    healed = await sightings.record(session, look)
+            except CloudError as error:
+                FAILURES.labels(error.code).inc()
+                log.warning("watcher.record_failed", box_id=seen.box_id, error=str(error))
+                return seen
+            self._known[seen.box_id] = look
+            HEALS.inc(int(healed))
+            if healed:
+                log.warning("watcher.drift_healed", box_id=seen.box_id, rev=seen.rev)
+        return seen
+
+    async def close(self, change: Change) -> str:
+        """There is no such Application any more; its name."""
+        name: str = change.object["metadata"]["name"]
+        self._known.pop(name, None)
+        try:
+            async with self._database.transaction() as session:
+                await sightings.forget(session, name)
+        except CloudError as error:
+            FAILURES.labels(error.code).inc()
+            log.warning("watcher.record_failed", box_id=name, error=str(error))
+        return name
+
+
+async def _moves(database: Database, cluster: Cluster, bell: Doorbell, look: Observed) -> bool:
+    """Move the box's jobs on; whether another look at the same may move them further."""
+    try:
+        return await provisioning.observe(database, cluster, look, bell)
+    except CloudError as error:
+        FAILURES.labels(error.code).inc()
+        log.warning("watcher.observe_failed", box_id=look.box_id, error=str(error))
+        return True
+
+
+def _look(seen: Observed) -> Look:
+    return Look(
+        seen.box_id, seen.rev, seen.sync, seen.health, seen.phase, seen.operation, seen.message, seen.resources,
+        seen.held,
+    )  # fmt: skip
+
+
+async def _next(arrivals: asyncio.Queue[Change], until: float) -> Change | None:
     """The next arrival; None once the loop's clock is at ``until``, also while more are there than can be handled."""
     if asyncio.get_running_loop().time() >= until:
         return None
     try:
         async with asyncio.timeout_at(until):
-            return argocd.read(await arrivals.get())
+            return await arrivals.get()
     except TimeoutError:
         return None
 
 
 def _follow(
-    cluster: Cluster,
-    loop: asyncio.AbstractEventLoop,
-    arrivals: asyncio.Queue[dict[str, Any]],
-    ending: threading.Event,
+    cluster: Cluster, loop: asyncio.AbstractEventLoop, arrivals: asyncio.Queue[Change], ending: threading.Event
 ) -> None:
+    """List once and watch from there, one watch after the other; list again after a break, or if told that it must."""
+    version = ""
+
+    def tell(change: Change) -> None:
+        LAST_EVENT.set(clock.now().timestamp())
+        loop.call_soon_threadsafe(arrivals.put_nowait, change)
+
     while not ending.is_set():
         try:
-            listed, version = cluster.applications()
-            LAST_CONTACT.set(clock.now().timestamp())
-            for application in itertools.chain(listed, cluster.changes(version)):
-                LAST_EVENT.set(clock.now().timestamp())
-                loop.call_soon_threadsafe(arrivals.put_nowait, application)
+            if not version:
+                listed, version = cluster.applications()
+                LISTS.inc()
+                LAST_CONTACT.set(clock.now().timestamp())
+                for application in listed:
+                    tell(Change("ADDED", application))
+            for change in cluster.changes(version):
+                version = change.version
+                LAST_CONTACT.set(clock.now().timestamp())
+                if change.type in _NEWS:
+                    tell(change)
             LAST_CONTACT.set(clock.now().timestamp())
         except CloudError as error:
+            version = ""
             FAILURES.labels(error.code).inc()
-            log.warning("watcher.cluster_away", error=str(error))
-            ending.wait(PAUSE_SECONDS)
+            log.warning("watcher.list_again", error=str(error))
+            if not isinstance(error, Outdated):
+                ending.wait(PAUSE_SECONDS)

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from api import app
 from api.deps import Parts
 from api.settings import ApiSettings
+from controller.clients.charts import Charts, ChartSettings
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.core.db import Database
 from controller.core.queue import Doorbell
@@ -36,7 +37,8 @@ def application(database: Database, queue: QueueSettings, stripe_url: str, mint:
         stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),
         stripe_api_url=stripe_url,
     )
-    return app.create(Parts(settings, database, Stripe(shop), Doorbell(queue), mint, factories.NICHES))
+    charts = Charts(ChartSettings())
+    return app.create(Parts(settings, database, Stripe(shop), Doorbell(queue), mint, factories.NICHES, charts))
 
 
 @asynccontextmanager

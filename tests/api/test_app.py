@@ -17,7 +17,7 @@ from tests.api.house import ADMIN_TOKEN, House, bearer, code
 OPEN = {"/webhooks/stripe", "/onboarding/drafts", "/onboarding/drafts/{draft_id}", "/healthz", "/readyz", "/metrics"}
 VALUES = {
     "provider": "slack", "verb": "suspend", "source": "stripe", "event_id": "evt_1",
-    **dict.fromkeys(("box_id", "job_id", "draft_id"), "0" * 26),
+    **dict.fromkeys(("box_id", "job_id", "draft_id", "rollout_id"), "0" * 26),
 }  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

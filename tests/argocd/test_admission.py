@@ -172,3 +172,14 @@ def test_every_policy_is_bound_to_deny_and_fails_closed() -> None:
     assert {one["spec"]["failurePolicy"] for one in policies} == {"Fail"}
     assert [one["spec"]["policyName"] for one in bindings] == [one["metadata"]["name"] for one in policies]
     assert all("Deny" in one["spec"]["validationActions"] for one in bindings)
+
+
+def test_the_cells_own_store_may_be_changed() -> None:
+    [store] = of("ClusterSecretStore")
+    assert refusals("UPDATE", "external-secrets.io/clustersecretstores", store, store) == []
+
+
+def test_a_rule_on_what_lies_in_a_boxs_namespace_is_on_nothing_outside_every_namespace() -> None:
+    inside = [one for one in of("ValidatingAdmissionPolicy") if "namespaceSelector" in one["spec"]["matchConstraints"]]
+    rules = [rule for one in inside for rule in one["spec"]["matchConstraints"]["resourceRules"]]
+    assert {rule.get("scope") for rule in rules} == {"Namespaced"}

@@ -14,7 +14,7 @@ import yaml
 from controller.cli import app
 
 CHART = Path(__file__).resolve().parents[2] / "charts/platform"
-NOT_SERVED = {"up", "demo", "migrate"}
+NOT_SERVED = {"up", "demo", "migrate", "translator"}
 PROCESSES = sorted(
     str(one.callback.__name__)
     for one in app.registered_commands

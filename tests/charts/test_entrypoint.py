@@ -22,6 +22,7 @@ REQUIRED = [
 MALFORMED = {
     "OPENCLAW_BOX_ID": "../../../../etc/passwd####",
     "OPENCLAW_API_URL": "ftp://files.example",
+    "OPENCLAW_RELEASE": "2026.12.1-rc",
     "OPENCLAW_BROWSER_PROXY_URL": "browser:9",
     "OPENCLAW_EXEC": "on",
     "OPENCLAW_DATA_DIR": "data",
@@ -72,6 +73,13 @@ async def test_a_ready_gateway_is_reported_with_its_profile_and_version(
     async with running(image, environment(tmp_path, platform.url)) as box:
         assert await soon(platform.reports) == {"profile": 4, "gateway": "1.2.3"}
         assert box.gateway()["argv"] == ["gateway", "run"]
+
+
+async def test_a_release_that_the_pod_is_told_of_is_reported_with_it(
+    image: Path, platform: Platform, tmp_path: Path
+) -> None:
+    async with running(image, environment(tmp_path, platform.url, OPENCLAW_RELEASE="2026.12.1")):
+        assert await soon(platform.reports) == {"profile": 4, "gateway": "1.2.3", "release": "2026.12.1"}
 
 
 async def test_the_gateway_reaches_the_users_through_the_bot_of_the_profile(

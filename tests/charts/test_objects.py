@@ -158,7 +158,14 @@ def test_a_pod_gets_what_its_plan_says(plan: PlanName) -> None:
 def test_a_volume_has_the_boxs_size_whatever_its_plan(plan: PlanName) -> None:
     objects = render(values(plan=plan, volume_gib=33))
     assert one(objects, "PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"] == "33Gi"
-    assert one(objects, "ResourceQuota")["spec"]["hard"]["requests.storage"] == "33Gi"
+
+
+@pytest.mark.parametrize("volume", [1, 33, 1000])
+def test_the_bounds_on_storage_never_grow_so_that_a_volume_may_in_one_sync(volume: int) -> None:
+    objects = render(values(volume_gib=volume))
+    [claim] = [it for it in one(objects, "LimitRange")["spec"]["limits"] if it["type"] == "PersistentVolumeClaim"]
+    quota = one(objects, "ResourceQuota")["spec"]["hard"]
+    assert (claim["max"]["storage"], quota["requests.storage"]) == ("1000Gi", "1000Gi")
 
 
 def test_overrides_win_over_the_plan_one_by_one() -> None:
@@ -191,6 +198,7 @@ def test_the_pod_is_told_exactly_what_the_entrypoint_reads() -> None:
     assert told == {
         "OPENCLAW_BOX_ID": ID,
         "OPENCLAW_CELL": "eu1-a",
+        "OPENCLAW_RELEASE": "2026.11.1",
         "OPENCLAW_API_URL": "http://api.platform.example:8000",
         "OPENCLAW_PROXY_URL": "http://proxy.platform.example:8000",
         "OPENCLAW_TELEGRAM_API_URL": "https://telegram.example",

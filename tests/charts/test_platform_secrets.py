@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from api.settings import ApiSettings, SecretEndpointSettings
+from controller.clients.charts import ChartSettings
 from controller.clients.email import MailSettings
 from controller.clients.forge import ForgeSettings
 from controller.clients.kubernetes import ClusterSettings
@@ -24,6 +25,7 @@ from controller.domain.lifecycle import LifecycleSettings
 from controller.domain.pod_metrics import PodMetricsSettings
 from controller.gitops.repository import Repository
 from controller.workers.notices import NoticeSettings
+from controller.workers.rollouts import RolloutSettings
 from controller.workers.sweeper import SweeperSettings
 from proxy.settings import LedgerSettings, ProxySettings
 from tests.charts.deployments import PROCESSES, Object, changed, of, pod, rendered
@@ -33,7 +35,7 @@ STORE = (DatabaseSettings, QueueSettings)
 CONTROL = (*STORE, SealingSettings, TokenSettings, BoxSettings)
 """What ``controller.workers.context`` loads."""
 READS: dict[str, tuple[type[Group], ...]] = {
-    "api": (*CONTROL, ApiSettings, StripeSettings),
+    "api": (*CONTROL, ApiSettings, StripeSettings, ChartSettings),
     "meter": (*STORE, MetricsSettings),
     "migrate": (DatabaseSettings,),
     "notices": (
@@ -42,7 +44,7 @@ READS: dict[str, tuple[type[Group], ...]] = {
     ),
     "proxy": (*STORE, TokenSettings, ProxySettings, LedgerSettings),
     "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
-    "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, MetricsSettings),
+    "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, RolloutSettings, MetricsSettings),
     "watcher": (*CONTROL, ClusterSettings, PodMetricsSettings, MetricsSettings),
     "worker": (*CONTROL, StripeSettings, MetricsSettings),
     "writer": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ SETTLED = Observed(
 
 
 def application(**status: Any) -> dict[str, Any]:
-    values = {"spec": {"rev": 3}, "cell": {"name": "local"}}
+    values = {"spec": {"rev": 3, "state": "active"}, "cell": {"name": "local"}}
     source = {"helm": {"valuesObject": values}}
     made = {
         "sync": {"status": "Synced", "comparedTo": {"source": source}}, "health": {"status": "Healthy"},
@@ -35,7 +36,7 @@ def with_values(values: Any) -> dict[str, Any]:
 
 
 def test_a_settled_application_is_read_whole() -> None:
-    assert argocd.read(application()) == replace(SETTLED, message="ok")
+    assert argocd.read(application()) == replace(SETTLED, message="ok", asked_rev=3, asked_state="active")
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,31 @@ def test_an_application_that_was_never_compared_is_at_rev_zero(status: Any) -> N
 def test_an_application_of_somebody_else_is_read_as_not_there_yet(foreign: dict[str, Any]) -> None:
     seen = argocd.read(foreign)
     assert (seen.rev, seen.settled(1)) == (0, False)
+
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+OPERATION = {"initiatedBy": {"automated": True}, "sync": {"prune": True, "source": application()["spec"]["source"]}}
+
+
+def failed(seconds: int = 60, **changed: Any) -> dict[str, Any]:
+    """An Application whose sync Argo CD gave up so long ago."""
+    ended = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return application(operationState={"phase": "Failed", "finishedAt": ended, "operation": OPERATION, **changed})
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Error"])
+def test_a_sync_that_was_given_up_is_begun_again_as_it_was(phase: str) -> None:
+    assert argocd.given_up(failed(phase=phase), NOW) == OPERATION
+
+
+@pytest.mark.parametrize(
+    "left_alone",
+    [
+        failed(phase="Succeeded"), failed(phase="Running"), failed(seconds=10), failed(finishedAt=None),
+        failed(finishedAt="soon"), failed(operation=None), failed(operation={"sync": {"prune": True}}),
+        failed(operation={"sync": {"source": {"chart": "another"}}}), {**failed(), "operation": {}}, application(),
+        {"metadata": {"name": "odd"}},
+    ],
+)  # fmt: skip
+def test_no_other_operation_is_begun(left_alone: dict[str, Any]) -> None:
+    assert argocd.given_up(left_alone, NOW) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from controller.clients import kubernetes
-from controller.clients.kubernetes import REFRESH, Cluster, ClusterAway, ClusterSettings
+from controller.clients.kubernetes import REFRESH, Change, Cluster, ClusterAway, ClusterSettings, Outdated
 from controller.core.errors import Permanent
 from controller.sandbox.processes import free_port
 from tests.sandbox.cluster import objects
@@ -51,17 +51,43 @@ def names(listed: Any) -> list[str]:
     return [one["metadata"]["name"] for one in listed]
 
 
+def happened(changes: Iterable[Change]) -> list[tuple[str, str]]:
+    return [(one.type, one.object["metadata"]["name"]) for one in changes if one.type != "BOOKMARK"]
+
+
 def test_a_list_and_the_watch_from_it_miss_nothing(server: Served, cluster: Cluster) -> None:
     add(server, "one")
     listed, version = cluster.applications()
     add(server, "two")
     server.custom.delete_namespaced_custom_object(*ARGO, "applications", "one")
-    assert (names(listed), names(cluster.changes(version, seconds=0))) == (["one"], ["two"])
+    assert (names(listed), happened(cluster.changes(version, seconds=0))) == (
+        ["one"], [("ADDED", "two"), ("DELETED", "one")],
+    )  # fmt: skip
 
 
-def test_a_version_that_is_not_kept_ends_the_watch_and_a_new_list_sees_all(server: Served, cluster: Cluster) -> None:
+def test_a_bookmark_moves_the_version_on_so_that_the_next_watch_need_not_begin_at_the_list(
+    server: Served, cluster: Cluster
+) -> None:
+    _, version = cluster.applications()
+    server.core.create_namespace(objects.namespace("elsewhere"))
+    [mark] = list(cluster.changes(version, seconds=0))
+    assert (mark.type, int(mark.version) > int(version)) == ("BOOKMARK", True)
     add(server, "one")
-    assert names(cluster.changes("999999", seconds=30)) == []
+    assert happened(cluster.changes(mark.version, seconds=0)) == [("ADDED", "one")]
+
+
+def test_a_long_list_comes_in_pages_and_is_whole(server: Served, cluster: Cluster) -> None:
+    for name in ("one", "two", "three", "four", "five"):
+        add(server, name)
+    listed, version = cluster.applications(page=2)
+    assert sorted(names(listed)) == ["five", "four", "one", "three", "two"]
+    assert happened(cluster.changes(version, seconds=0)) == []
+
+
+def test_a_version_that_is_not_kept_is_told_and_a_new_list_sees_all(server: Served, cluster: Cluster) -> None:
+    add(server, "one")
+    with pytest.raises(Outdated):
+        list(cluster.changes("999999", seconds=30))
     assert names(cluster.applications()[0]) == ["one"]
 
 
@@ -114,3 +140,25 @@ def test_a_kubeconfig_that_cannot_be_used_needs_a_human(tmp_path: Path, content:
 def test_a_kubeconfig_that_is_not_there_needs_a_human(tmp_path: Path) -> None:
     with pytest.raises(Permanent):
         Cluster(ClusterSettings(kubeconfig=tmp_path / "none"))
+
+
+def test_one_application_is_found_by_its_name(server: Served, cluster: Cluster) -> None:
+    add(server, "one")
+    add(server, "two")
+    found = cluster.application("two")
+    assert found is not None
+    assert (found["metadata"]["name"], cluster.application("three")) == ("two", None)
+
+
+def test_an_operation_is_asked_for_unless_the_application_has_changed_meanwhile(
+    server: Served, cluster: Cluster
+) -> None:
+    add(server, "one")
+    read = cluster.application("one")
+    assert read is not None
+    cluster.operate(read, {"sync": {"prune": True}})
+    with pytest.raises(Permanent):
+        cluster.operate(read, {"sync": {"prune": False}})
+    found = cluster.application("one")
+    assert found is not None
+    assert found["operation"] == {"sync": {"prune": True}}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,12 +13,6 @@ from controller.domain.lifecycle import LifecycleSettings, Why
 from tests.domain.test_work import NOON, job
 
 NEEDED = ApprovalNeeded("too_many", limit=3)
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def parked(session: AsyncSession) -> Job:
@@ -114,3 +106,18 @@ async def test_the_retention_takes_no_step_past_a_parked_one(session: AsyncSessi
     jobs.park(condemned, NEEDED)
     await session.flush()
     assert await lifecycle.end_retention(session, LifecycleSettings(retention=NOON - NOON)) == []
+
+
+async def test_a_parked_job_gets_a_new_rev_with_those_behind_it(session: AsyncSession) -> None:
+    first = await parked(session)
+    later = await suspend(session, first.box_id)
+    assert await jobs.renumber(session, first.box_id, above=7) == 7
+    assert [(one.rev, one.fields["rev"]) for one in (first, later)] == [(8, 8), (9, 9)]
+
+
+async def test_no_job_gets_a_rev_past_one_that_a_push_may_carry(session: AsyncSession) -> None:
+    first = await parked(session)
+    begun = await suspend(session, first.box_id)
+    begun.base_sha = "a" * 40
+    await session.flush()
+    assert (await jobs.renumber(session, first.box_id, above=7), first.rev, begun.rev) == (0, 1, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,12 +23,6 @@ from tests.domain.test_work import NOON, job
 HOURLY = CapSettings(cap_endings_a_batch=0, cap_endings_an_hour=2, cap_dunning_an_hour=2)
 BATCHED = CapSettings(cap_endings_a_batch=2, cap_endings_an_hour=0, cap_dunning_an_hour=0)
 OFF = CapSettings(cap_endings_a_batch=0, cap_endings_an_hour=0, cap_dunning_an_hour=0)
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def box(session: AsyncSession) -> Box:
@@ -88,6 +81,19 @@ async def test_zero_turns_a_cap_off(session: AsyncSession, make: Any) -> None:
 async def test_what_an_admin_suspends_is_not_dunning(session: AsyncSession) -> None:
     made = [await stopping(session, "admin") for _ in range(4)]
     assert (await caps.claim(session, HOURLY)).due == made
+
+
+@pytest.mark.parametrize("settings", [HOURLY, BATCHED])
+async def test_what_people_merged_is_approved_by_that_and_uses_nothing_up(
+    session: AsyncSession, settings: CapSettings
+) -> None:
+    merged = await several(session, ending, 4)
+    for one in merged:
+        one.actor, one.cause = "ops:ana@example.com", "a" * 40
+    await session.flush()
+    own = await several(session, ending, 3)
+    claimed = await caps.claim(session, settings)
+    assert (claimed.due, claimed.parked) == ([*merged, *own[:2]], own[2:])
 
 
 async def test_an_hour_later_as_many_may_go_again(session: AsyncSession) -> None:
@@ -226,3 +232,12 @@ async def claim_and_die(database: Database) -> None:
     async with database.transaction() as session:
         await caps.claim(session, HOURLY)
         raise ZeroDivisionError
+
+
+async def test_a_mixed_claim_takes_any_boxes_jobs_in_their_order(session: AsyncSession) -> None:
+    made = [await stopping(session) for _ in range(4)]
+    for one in made:
+        await lifecycle.resize(session, await boxes.get(session, one.box_id), "starter", Why("admin"))
+    claims = [(await caps.claim(session, OFF, limit=2, mixed=True)).due for _ in range(40)]
+    assert {one.box_id for due in claims for one in due} == {one.box_id for one in made}
+    assert all([one.rev for one in due] == [2, 3] for due in claims)

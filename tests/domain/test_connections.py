@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
-from controller.core.db import Database
 from controller.core.errors import Conflict, NotFound
 from controller.domain import boxes, completion, connections, jobs, lifecycle
 from controller.domain.boxes import Box
@@ -19,17 +17,6 @@ from controller.domain.lifecycle import Mint, Why
 from tests import factories
 
 WHY = Why("admin", "req_1")
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return factories.mint()
 
 
 @pytest.fixture

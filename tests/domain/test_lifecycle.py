@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +11,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
-from controller.core.db import Database
 from controller.core.errors import Conflict, NotAllowed, NotFound, Permanent
 from controller.domain import boxes, jobs, lifecycle, subscriptions, tokens, vault
 from controller.domain.boxes import Box
@@ -23,17 +21,6 @@ from controller.domain.subscriptions import Facts
 from tests import factories
 
 WHY = Why("stripe", "evt_1")
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return factories.mint()
 
 
 async def bought(session: AsyncSession, mint: Mint, **changed: Any) -> tuple[Facts, Box]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.core.db import Database
 from controller.domain import lifecycle, reminders
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.notices import Notice
@@ -17,17 +15,6 @@ from controller.domain.subscriptions import Facts
 from tests import factories
 
 WHY = Why("stripe", "evt_1")
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return factories.mint()
 
 
 @pytest.fixture

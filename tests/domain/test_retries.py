@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from controller.core.db import Database
 from controller.core.errors import Conflict, NotFound, Permanent
 from controller.domain import boxes, jobs, lifecycle, retries
 from controller.domain.boxes import Box
@@ -17,12 +16,6 @@ from controller.domain.lifecycle import Mint, Why
 from tests import factories
 
 ADMIN = Why("admin")
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def made(session: AsyncSession) -> tuple[Mint, Box]:
@@ -98,3 +91,31 @@ async def test_a_job_that_is_not_there_or_has_not_failed_is_told(session: AsyncS
 
 async def _reactivated(session: AsyncSession, box: Box, why: Why) -> Job | None:
     return await lifecycle.reactivate(session, factories.mint(), box, why)
+
+
+async def test_a_new_rev_that_changes_nothing_is_done_when_the_newest_job_would_be(session: AsyncSession) -> None:
+    _, box = await made(session)
+    first = await retries.renew(session, box, ADMIN)
+    assert (first.verb, first.fields, box.rev) == ("reactivate", {"rev": 2}, 2)
+    await landed(session, first)
+    await landed(session, await lifecycle.suspend(session, box, ADMIN))
+    again = await retries.renew(session, box, ADMIN)
+    assert (again.verb, again.fields, box.state) == ("suspend", {"rev": 4}, "suspended")
+    await landed(session, again)
+    await landed(session, await lifecycle.resize(session, box, "team", ADMIN))
+    assert (await retries.renew(session, box, ADMIN)).verb == "resize"
+
+
+@pytest.mark.parametrize("verb", ["suspend", "retire"])
+async def test_a_box_whose_newest_job_is_not_in_git_or_took_its_file_gets_no_new_rev(
+    session: AsyncSession, verb: str
+) -> None:
+    _, box = await made(session)
+    job = await lifecycle.suspend(session, box, ADMIN)
+    assert job is not None
+    if verb == "retire":
+        job.verb = verb
+        await landed(session, job)
+    with pytest.raises(Conflict) as caught:
+        await retries.renew(session, box, ADMIN)
+    assert caught.value.code == "box_not_renewable"

@@ -13,9 +13,7 @@ from controller.domain.mint import Minted, Order
 from controller.domain.plans import Currency, PlanName
 from controller.domain.vault import SecretRead
 from tests import factories
-from tests.domain.test_work import session
 
-__all__ = ["session"]
 MINT = factories.mint()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,12 +20,6 @@ from tests import factories
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AWAY = Temporary("away")
 ENDS = [(NotFound("gone"), MOST), (Permanent("no"), 1), (CloudError("crashed"), MOST), (AWAY, MOST_WHILE_AWAY)]
-
-
-@pytest.fixture
-async def session(database: Database) -> AsyncIterator[AsyncSession]:
-    async with database.transaction() as opened:
-        yield opened
 
 
 async def job(session: AsyncSession) -> Job:

@@ -56,8 +56,12 @@ def _entitled(stand: Stand) -> Iterator[str]:
 
 
 def _written(stand: Stand) -> Iterator[str]:
-    """I2: each box's manifest at ``main`` says what Postgres wants."""
+    """I2: each box's manifest at ``main`` says what Postgres wants; a retired box has none."""
     for box in stand.all(Box):
+        if box.retired_at is not None:
+            if git(stand, "ls-tree", "--name-only", "main", manifests.path(box.cell, box.id)):
+                yield f"I2: box {box.id} is retired and its file is there"
+            continue
         try:
             content = git(stand, "show", f"main:{manifests.path(box.cell, box.id)}")
         except subprocess.CalledProcessError:
@@ -72,6 +76,10 @@ def _followed(stand: Stand) -> Iterator[str]:
     """I3: the cluster has applied the newest rev, and there is a pod exactly where one is wanted."""
     applied, running, spaces = stand.cell.applied(), stand.cell.running(), stand.cell.spaces()
     for box in stand.all(Box):
+        if box.retired_at is not None:
+            if box.id in applied or box.id in running or box.id in spaces:
+                yield f"I3: box {box.id} is retired and something of it is in the cluster"
+            continue
         if applied.get(box.id) != box.rev or box.synced_rev != box.rev:
             yield f"I3: box {box.id} wants rev {box.rev}, applied {applied.get(box.id)}, known {box.synced_rev}"
         if (box.id in running) != box.runs():

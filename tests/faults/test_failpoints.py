@@ -15,8 +15,9 @@ from tests.faults.stands import ROOT, Stand
 POINTS = {
     "inbox.verified": "api", "inbox.stored": "api",
     "billing.taken": "worker", "billing.fetched": "worker", "billing.converged": "worker",
-    "gitops.claimed": "writer", "gitops.before_push": "writer", "gitops.after_push": "writer",
-    "gitops.recorded": "writer",
+    "gitops.taken": "writer", "gitops.claimed": "writer", "gitops.read": "writer", "gitops.built": "writer",
+    "gitops.before_push": "writer", "gitops.after_push": "writer", "gitops.recorded": "writer",
+    "gitops.refreshed": "writer",
     "sweeper.retention_ended": "sweeper", "sweeper.rung": "sweeper",
     "proxy.admitted": "proxy", "proxy.answered": "proxy", "proxy.durable": "proxy", "proxy.mid_stream": "proxy",
     "proxy.measured": "proxy", "proxy.handed_on": "proxy",
@@ -25,6 +26,9 @@ POINTS = {
 }  # fmt: skip
 """The points on an order's way and the process that reaches each."""
 ELSEWHERE = dict.fromkeys(("adopt.before_push", "adopt.repaired"), "tests/workers/test_adopting_files.py")
+ELSEWHERE["rollout.stepped"] = "tests/workers/test_rollouts.py"
+ELSEWHERE |= dict.fromkeys(("retiring.asked", "retiring.deleted"), "tests/workers/test_retiring.py")
+ELSEWHERE |= dict.fromkeys(("stopping.held", "stopping.scaled", "stopping.let_go"), "tests/workers/test_stopping.py")
 """Points that nothing here passes, and the test that hits them."""
 
 

@@ -21,7 +21,10 @@ from tests.certificates import Certificate
 class HttpHost:
     """Serves the repositories in ``folder`` to whoever knows ``password``; ``saw`` is what each gave."""
 
-    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
+    def __init__(
+        self, folder: Path, certificate: Certificate | None = None, listen: str = "127.0.0.1", host: str = "127.0.0.1"
+    ) -> None:
+        """``host`` is how its clients call the address that it listens at."""
         self.folder = folder
         self.user, self.password = "writer", "right"
         self.status: int | None = None
@@ -30,12 +33,12 @@ class HttpHost:
         self.saw: list[str] = []
         self.hangs = threading.Event()
         self.hangs.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer((listen, 0), self._handler())
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate.chain, certificate.key)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{'https' if certificate else 'http'}://{host}:{self._server.server_address[1]}"
 
     @contextmanager
     def running(self) -> Iterator[HttpHost]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 _ENV = {
@@ -22,13 +23,16 @@ def create(path: Path) -> Path:
     return path
 
 
-def commit(remote: Path, files: dict[str, bytes], message: str) -> str:
-    """Commit ``files`` to the remote's ``main`` as ops would; the sha."""
+def commit(remote: Path, files: Mapping[str, bytes | None], message: str) -> str:
+    """Commit ``files`` to the remote's ``main`` as ops would, None for one that goes; the sha."""
     head = f"commit refs/heads/main\ncommitter ops <ops@example.com> 1790000000 +0000\ndata {len(message)}\n{message}\n"
     stream = head.encode()
     if git(remote, "branch", "--list", "main"):
         stream += b"from refs/heads/main^0\n"
     for path, content in files.items():
+        if content is None:
+            stream += f"D {path}\n".encode()
+            continue
         stream += f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
     subprocess.run(["git", "fast-import", "--quiet"], cwd=remote, input=stream, check=True, env=_ENV, timeout=30)
     return git(remote, "rev-parse", "main")
@@ -70,6 +74,46 @@ def hanging(remote: Path) -> list[int]:
     """The processes of such a hook so far."""
     told = remote / "hooks" / "hanging"
     return [int(line) for line in told.read_text().splitlines()] if told.exists() else []
+
+
+TROUBLES = (
+    "fine", "closed", "fine", "dies", "closed", "fine", "deaf", "closed", "fine", "hangs", "fine", "closed", "fine",
+    "fine", "closed", "fine", "dies", "fine", "closed", "fine",
+)  # fmt: skip
+"""What becomes of one push after the other: three in ten are refused, to one in ten nobody answers in time, and
+``dies`` and ``deaf`` have taken it before that."""
+
+
+def give_trouble(remote: Path) -> None:
+    """Install hooks that go through ``TROUBLES`` again and again, but for whoever has ``OPS`` set; each is noted."""
+    choose = f"""#!/bin/sh
+[ -n "$OPS" ] && exit 0
+number=$(cat hooks/told 2>/dev/null | wc -l)
+set -- {" ".join(TROUBLES)}
+shift $((number % {len(TROUBLES)}))
+echo "$1" >> hooks/told
+echo "$1" > "hooks/now-$PPID"
+[ "$1" = closed ] && echo "GH006: Protected branch update failed for refs/heads/main." >&2 && exit 1
+[ "$1" = hangs ] && exec sleep 600
+exit 0
+"""
+    taken = """#!/bin/sh
+[ "$1" = committed ] && [ -e "hooks/now-$PPID" ] || exit 0
+case $(cat "hooks/now-$PPID") in
+  dies) kill -9 $PPID ;;
+  deaf) exec sleep 600 ;;
+esac
+exit 0
+"""
+    for name, text in (("reference-transaction", taken), ("pre-receive", choose)):
+        (remote / "hooks" / name).write_text(text)
+        (remote / "hooks" / name).chmod(0o755)
+
+
+def told(remote: Path) -> list[str]:
+    """The troubles that such hooks have given so far."""
+    told = remote / "hooks" / "told"
+    return told.read_text().split() if told.exists() else []
 
 
 def accept_pushes(remote: Path) -> None:

@@ -35,17 +35,44 @@ class Deaf(Repository):
 class Leaving(Repository):
     """A repository whose remote is gone once it has taken a push."""
 
-    def push(self, sha: str) -> None:
-        super().push(sha)
-        self.fetch = self.gone  # type: ignore[method-assign]
+    gone = False
 
-    def gone(self) -> str:
-        raise RemoteAway("git_remote_away")
+    def fetch(self) -> str:
+        if self.gone:
+            raise RemoteAway("git_remote_away")
+        return super().fetch()
+
+    def push(self, sha: str) -> None:
+        if self.gone:
+            raise RemoteAway("git_remote_away")
+        super().push(sha)
+        self.gone = True
+
+
+class Counting(Repository):
+    """A repository that counts how often its remote was asked where ``main`` is."""
+
+    fetches = 0
+
+    def fetch(self) -> str:
+        self.fetches += 1
+        return super().fetch()
 
 
 def test_an_empty_batch_makes_no_commit(repository: Repository, remote: Path) -> None:
     outcome = commits.write(repository, [])
     assert (outcome.landed, outcome.refused, job_ids(remote)) == ({}, {}, [])
+
+
+def test_batch_after_batch_the_remote_is_asked_by_the_push_alone(remote: Path, tmp_path: Path) -> None:
+    counting = Counting(GitSettings(git_remote=str(remote), git_clone_dir=tmp_path / "counting.git"))
+    batches = [[provision(counting.tip())] for _ in range(3)]
+    for batch in batches:
+        commits.write(counting, batch)
+    assert (job_ids(remote), counting.fetches) == ([batch[0].job_id for batch in batches], 1)
+    remotes.commit(remote, {"ops.md": b"1"}, "ops were here")
+    commits.write(counting, [provision(counting.tip())])
+    assert (len(job_ids(remote)), counting.fetches) == (4, 2)
 
 
 def test_fifty_jobs_in_one_push_are_fifty_chained_commits_with_their_trailers(

@@ -13,8 +13,9 @@ from controller.domain.jobs import ApprovalNeeded
 from controller.gitops import commits, guards, manifests
 from controller.gitops.commits import Intent
 from controller.gitops.guards import GuardBreached
+from controller.gitops.history import Entry, Touched
 from controller.gitops.manifests import Manifest
-from controller.gitops.repository import Change, Commit, GitSettings, Repository
+from controller.gitops.repository import Commit, GitSettings, Repository
 from tests.gitops import remotes
 from tests.gitops.test_commits import follow, job_ids, provision, spec
 
@@ -26,6 +27,12 @@ ENDING = {"state": "condemned", "deletion": "approved"}
 def made(*, overrides: dict[str, int] | None = None, **changed: Any) -> Manifest:
     metadata = {"id": BOX, "customer": CUSTOMER}
     return Manifest.model_validate({"metadata": metadata, "spec": spec(**changed), "overrides": overrides or {}})
+
+
+def change(path: str, *modes: str) -> Touched:
+    """What a commit did to a file: its mode before and after, 000000 where it is not there."""
+    before, after = (None if mode == "000000" else Entry(mode, "a" * 40) for mode in modes)
+    return Touched(path, before, after)
 
 
 def step(before: dict[str, Any], after: dict[str, Any], approved: Sequence[str] = ()) -> str | None:
@@ -78,6 +85,7 @@ def test_a_step_of_the_lifecycle_is_let_through(before: dict[str, Any], after: d
         ({}, {"deletion": "approved"}, "deletion"),
         ({"state": "suspended"}, ENDING, "deletion"),
         (ENDING, {"state": "destroyed", "deletion": "held"}, "deletion"),
+        ({}, {"release": "2026.12.1"}, "release"),
         ({"volume_gib": 20}, {"volume_gib": 10}, "volume"),
         ({"overrides": {"volume_gib": 30}}, {"overrides": {}}, "volume"),
         ({"overrides": {"cpu_limit_milli": 800}}, {"plan": "team", "volume_gib": 20}, "resources"),
@@ -89,6 +97,29 @@ def test_a_step_of_the_lifecycle_is_let_through(before: dict[str, Any], after: d
 )
 def test_a_step_that_no_box_may_take_is_named(before: dict[str, Any], after: dict[str, Any], rule: str) -> None:
     assert step(before, after) == rule
+
+
+@pytest.mark.parametrize(
+    ("verb", "actor", "may"),
+    [
+        ("upgrade", "rollout:admin", True),
+        ("reactivate", "admin", True),
+        ("adopt", "ops:x@y", True),
+        ("suspend", "ops:x@y", True),
+        ("suspend", "stripe", False),
+        ("resize", "admin", False),
+        ("update_connections", "admin", False),
+    ],
+)
+def test_only_a_rollout_a_return_and_ops_change_the_release(verb: str, actor: str, may: bool) -> None:
+    fields = {"rev": 2, "release": "2026.12.1"}
+    job = Intent("1" * 26, BOX, CUSTOMER, "local", verb, 2, fields, actor, None, "0" * 40)
+    content = manifests.create(BOX, CUSTOMER, spec())
+    if may:
+        assert manifests.read(commits.apply(job, content)).spec.release == "2026.12.1"
+    else:
+        with pytest.raises(GuardBreached):
+            commits.apply(job, content)
 
 
 def test_an_approval_lifts_the_rule_that_it_names_and_no_other() -> None:
@@ -121,32 +152,44 @@ def test_a_job_never_asks_for_less_than_ops_made_the_volume(asked: Any, wanted: 
 @pytest.mark.parametrize(
     ("found", "rule"),
     [
-        ([Change(PATH, "100644", "100644")], None),
-        ([Change(PATH, "000000", "100644")], None),
+        ([change(PATH, "100644", "100644")], None),
+        ([change(PATH, "000000", "100644")], None),
         ([], "one-path"),
-        ([Change(PATH, "100644", "100644"), Change("README.md", "100644", "100644")], "one-path"),
-        ([Change("README.md", "100644", "100644")], "path"),
-        ([Change(f'"{PATH}"', "000000", "100644")], "path"),
-        ([Change(manifests.path("other", BOX), "000000", "100644")], "path"),
-        ([Change(PATH, "100644", "000000")], "mode"),
-        ([Change(PATH, "100644", "100755")], "mode"),
-        ([Change(PATH, "100644", "120000")], "mode"),
-        ([Change(PATH, "120000", "100644")], "mode"),
-        ([Change(PATH, "000000", "160000")], "mode"),
+        ([change(PATH, "100644", "100644"), change("README.md", "100644", "100644")], "one-path"),
+        ([change("README.md", "100644", "100644")], "path"),
+        ([change(f'"{PATH}"', "000000", "100644")], "path"),
+        ([change(manifests.path("other", BOX), "000000", "100644")], "path"),
+        ([change(PATH, "100644", "000000")], "mode"),
+        ([change(PATH, "100644", "100755")], "mode"),
+        ([change(PATH, "100644", "120000")], "mode"),
+        ([change(PATH, "120000", "100644")], "mode"),
+        ([change(PATH, "000000", "160000")], "mode"),
     ],
     ids=str,
 )  # fmt: skip
-def test_a_commit_writes_its_own_boxs_plain_file(found: list[Change], rule: str | None) -> None:
+def test_a_commit_writes_its_own_boxs_plain_file(found: list[Touched], rule: str | None) -> None:
     breaches = guards.check_trees({"a": found}, {"a": PATH})
     assert [error.facts["rule"] for error in breaches.values()] == ([rule] if rule else [])
 
 
+@pytest.mark.parametrize(
+    ("found", "allowed"),
+    [
+        (change(PATH, "100644", "000000"), True), (change(PATH, "100644", "100644"), False),
+        (change(PATH, "120000", "000000"), False), (change("README.md", "100644", "000000"), False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_commit_that_retires_takes_its_own_boxs_plain_file_away(found: Touched, allowed: bool) -> None:
+    assert (guards.check_trees({"a": [found]}, {"a": PATH}, {"a"}) == {}) is allowed
+
+
 def test_a_path_that_is_no_boxs_is_refused_even_if_it_is_meant() -> None:
-    assert guards.check_trees({"a": [Change("README.md", "100644", "100644")]}, {"a": "README.md"})
+    assert guards.check_trees({"a": [change("README.md", "100644", "100644")]}, {"a": "README.md"})
 
 
 def test_with_a_commit_that_nobody_built_none_may_go() -> None:
-    plain = [Change(PATH, "100644", "100644")]
+    plain = [change(PATH, "100644", "100644")]
     assert list(guards.check_trees({"a": plain, "b": plain}, {"a": PATH})) == ["a"]
 
 
@@ -177,16 +220,6 @@ def test_a_commit_that_does_more_or_less_than_its_job_is_not_pushed_and_blocks_n
     good = [intent.job_id for intent in batch if intent is not batch[2]]
     assert (list(outcome.landed), job_ids(remote), list(outcome.refused)) == (good, good, [batch[2].job_id])
     assert outcome.refused[batch[2].job_id].facts["rule"] == "one-path"
-
-
-def test_the_changes_of_commits_are_listed_oldest_first(repository: Repository, remote: Path) -> None:
-    first = provision(repository.fetch())
-    base = first.base_sha
-    commits.write(repository, [first, follow(first, "suspend", 2, base, state="suspended")])
-    remotes.commit(remote, {"ops é.md": b"1"}, "ops were here")
-    found = list(repository.changes(base, repository.fetch()).values())
-    assert found[:2] == [[Change(first.path, "000000", "100644")], [Change(first.path, "100644", "100644")]]
-    assert [change.path for change in found[2]] == [r'"ops \303\251.md"']
 
 
 def test_a_job_that_a_guard_refuses_holds_its_boxs_later_ones_and_blocks_no_other(

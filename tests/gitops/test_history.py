@@ -71,3 +71,12 @@ def test_a_files_versions_come_newest_first(repository: Repository, remote: Path
     entries = list(history.versions(repository, repository.fetch(), "a.yaml", 2))
     contents = repository.contents([entry.blob for entry in entries])
     assert [contents[entry.blob] for entry in entries] == [b"3\n", b"2\n"]
+
+
+def test_what_was_done_between_two_commits_is_told_oldest_first(repository: Repository, remote: Path) -> None:
+    base = repository.fetch()
+    shas = [remotes.commit(remote, {path: b"1\n"}, "one") for path in ("a.yaml", "ops é.md")]
+    shas.append(repository.chain(repository.fetch(), [Commit({}, "nothing")])[0])
+    found = history.between(repository, base, shas[-1])
+    assert list(found) == shas
+    assert [[file.path for file in files] for files in found.values()] == [["a.yaml"], ["ops é.md"], []]

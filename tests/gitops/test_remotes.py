@@ -112,3 +112,15 @@ def test_no_argument_and_no_setting_of_git_holds_the_secret(
         told = f"{access.config} {access.environment.get('GIT_SSH_COMMAND')}"
     assert "t0ken" not in told
     assert "AAAA" not in told
+
+
+@pytest.mark.parametrize(
+    ("told", "why"), [("PT51S", "longer than 50 s, half of the git writer's round"), ("PT0S", "greater than 0")]
+)
+def test_a_time_limit_that_the_writers_round_has_no_room_for_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, told: str, why: str
+) -> None:
+    assert configure(monkeypatch, GIT_REMOTE="boxes.git", GIT_TIMEOUT="PT50S").git_timeout.total_seconds() == 50
+    with pytest.raises(SettingsError, match=why) as caught:
+        configure(monkeypatch, GIT_REMOTE="boxes.git", GIT_TIMEOUT=told)
+    assert caught.value.facts["variable"] == "GIT_TIMEOUT"

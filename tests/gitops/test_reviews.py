@@ -158,10 +158,58 @@ def test_the_platform_may_number_and_ops_may_go_on_from_there(checkout: Checkout
     assert checkout.rules() == []
 
 
+def resized(checkout: Checkout) -> None:
+    """The platform resized the box, and that is in ``main``."""
+    for old, new in (("rev: 7", "rev: 8"), ('"pro"', '"team"'), ("volume_gib: 10", "volume_gib: 20")):
+        checkout.edit(old, new)
+    checkout.commit(f"box: resize\n\n{JOB}")
+    remotes.git(checkout.folder, "branch", "--force", "main")
+
+
+def test_a_revert_of_a_resize_passes_and_tells_what_will_be_corrected(checkout: Checkout) -> None:
+    resized(checkout)
+    remotes.git(checkout.folder, "revert", "--no-edit", "HEAD")
+    result = checkout.run("validate", "--base", "main")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "1 files, 1 boxes: no findings")
+    assert "will be corrected" in result.stdout
+    assert "a volume never shrinks, so spec.volume_gib will be 20 again (volume)" in result.stdout
+    assert "spec.rev is set by the platform alone and moves on to the next number (rev)" in result.stdout
+
+
+def test_a_smaller_volume_in_spec_refuses_nothing_and_an_old_rev_by_hand_does(checkout: Checkout) -> None:
+    resized(checkout)
+    checkout.edit('"team"', '"pro"')
+    checkout.edit("volume_gib: 20", "volume_gib: 12")
+    assert checkout.rules() == ["volume"]
+    assert checkout.run("validate", "--base", "main").exit_code == 0
+    checkout.edit("rev: 8", "rev: 7")
+    assert checkout.run("validate", "--base", "main").exit_code == 1
+
+
 def test_the_platform_must_not_touch_overrides(checkout: Checkout) -> None:
     checkout.edit("overrides: {}", "overrides: {memory_limit_mib: 4096}")
     checkout.commit(f"box: profile\n\n{JOB}")
     assert checkout.rules() == ["owner"]
+
+
+@pytest.mark.parametrize(
+    ("trailers", "rules"),
+    [
+        ("Action: upgrade\nActor: rollout:admin", []), ("Action: reactivate\nActor: admin", []),
+        ("Action: suspend\nActor: ops:a@b.example", []), ("Action: suspend\nActor: stripe", ["release"]),
+        ("Action: a\tb\nActor: \t", ["release"]), ("Box: x", ["release"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_platform_changes_a_release_only_by_a_job_that_may(
+    checkout: Checkout, trailers: str, rules: list[str]
+) -> None:
+    for old, new in (("2026.11.1", "2026.12.1"), ("2026.12.1", "2026.11.1")):
+        checkout.edit(f'release: "{old}"', f'release: "{new}"')
+        checkout.commit(f"box: a release\n\n{JOB}\n{trailers}")
+    checkout.edit("overrides: {}", "overrides: {memory_limit_mib: 4096}")
+    checkout.commit()
+    assert checkout.rules() == rules
 
 
 def test_a_pull_request_cannot_pass_for_the_platform(checkout: Checkout) -> None:
@@ -186,15 +234,30 @@ def test_a_destroyed_box_needs_its_approval_in_main_first(checkout: Checkout) ->
     assert checkout.rules() == ["deletion"]
 
 
-def test_the_platform_retires_the_file_of_a_destroyed_box(checkout: Checkout) -> None:
+def test_the_platform_retires_the_file_of_a_box_that_was_destroyed_long_enough_ago(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkout.write(PATH, content(state="destroyed", deletion="approved"))
     remotes.git(checkout.folder, "checkout", "--quiet", "-B", "main")
     checkout.commit()
     remotes.git(checkout.folder, "checkout", "--quiet", "-b", "retire")
     (checkout.folder / PATH).unlink()
     assert checkout.rules() == ["file-removed"]
-    checkout.commit(f"retire\n\n{JOB}")
+    checkout.commit(f"retire\n\n{JOB}\nAction: retire")
+    assert checkout.rules() == ["file-removed"], "a week has to pass"
+    monkeypatch.setenv("RETIRE_AFTER", "PT0S")
     assert checkout.rules() == []
+
+
+def test_no_other_verb_of_the_platforms_removes_a_file(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETIRE_AFTER", "PT0S")
+    checkout.write(PATH, content(state="destroyed", deletion="approved"))
+    remotes.git(checkout.folder, "checkout", "--quiet", "-B", "main")
+    checkout.commit()
+    remotes.git(checkout.folder, "checkout", "--quiet", "-b", "erase")
+    (checkout.folder / PATH).unlink()
+    checkout.commit(f"erase\n\n{JOB}\nAction: erase")
+    assert checkout.rules() == ["file-removed"]
 
 
 def changed_chart(folder: Path, old: str, new: str) -> str:

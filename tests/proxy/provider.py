@@ -63,12 +63,17 @@ class Provider:
     answer: Answer = field(default_factory=lambda: says(json.dumps(completion(content="Olá, tudo bem?")).encode()))
     bodies: list[bytes] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     cut: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def was_asked(self) -> bool:
         """Whether a request has arrived whole."""
         return bool(self.bodies)
+
+    def parsed(self) -> list[dict[str, Any]]:
+        """The bodies, read."""
+        return [json.loads(body) for body in self.bodies]
 
     async def breaks(self, request: web.Request) -> None:
         """Cut the connection in the middle of the answer, once ``cut`` is set."""
@@ -91,6 +96,7 @@ class Provider:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.bodies.append(await request.read())
         self.keys.append(request.headers["authorization"])
+        self.paths.append(request.path)
         return await self.answer(request)
 
 
@@ -98,7 +104,7 @@ class Provider:
 async def running() -> AsyncIterator[Provider]:
     provider = Provider()
     app = web.Application(client_max_size=20_000_000)
-    app.router.add_post("/v1/chat/completions", provider.handle)
+    app.router.add_post("/{path:.*}", provider.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from proxy.terms import Terms
+from tests.proxy.catalogs import opened
 from tests.proxy.conftest import Door, proxy
 from tests.proxy.provider import DONE, USAGE, completion, event, says, streams
 from tests.proxy.waiting import until
@@ -70,20 +70,29 @@ async def test_a_client_that_leaves_before_the_first_byte_pays_nothing(door: Doo
     assert [one.request_id for one in await door.measured()] == [answer.headers["x-request-id"]]
 
 
-async def test_a_stream_without_a_byte_is_not_measured(door: Door) -> None:
+async def test_a_stream_without_a_byte_is_502_and_not_measured(door: Door) -> None:
     door.provider.answer = streams()
-    assert (await door.ask(stream=True)).content == b""
+    assert (await door.ask(stream=True)).status_code == 502
     door.provider.answer = streams(event(content="x"), DONE)
     answer = await door.ask(stream=True)
     assert [one.request_id for one in await door.measured()] == [answer.headers["x-request-id"]]
 
 
-async def test_what_a_call_costs_is_measured_by_its_models_prices(door: Door, dsn: str) -> None:
-    terms = {"small": Terms(input_price=1_000_000, cached_price=100_000, output_price=2_000_000)}
-    with proxy(dsn, door.queue_url, door.provider.base, llm_terms=terms) as base:
-        await door.http.post(f"{base}/v1/chat/completions", json={"model": "small", "messages": []})
+PRICED = """
+  small: {provider: first, fallbacks: [spare], prices: {input: 1000000, cached: 100000, output: 2000000}}
+  spare: {provider: second, plans: [], prices: {output: 5000000}}
+"""
+
+
+@pytest.mark.parametrize(("status", "cost"), [(200, 8 * 1 + 1 + 7 * 2), (503, 7 * 5)])
+async def test_what_a_call_costs_is_measured_by_the_prices_of_the_model_that_answered(
+    door: Door, dsn: str, status: int, cost: int
+) -> None:
+    async with opened(door, dsn, PRICED) as at:
+        at.first.answer = says(json.dumps(completion(content="x")).encode(), status)
+        assert (await at.ask()).status_code == 200
         (one,) = await door.measured()
-    assert one.cost_microusd == 8 * 1 + 1 + 7 * 2
+    assert (one.model, one.cost_microusd) == ("small", cost)
 
 
 @pytest.mark.parametrize("wrong", [-1, "7", None, True, 2**60, 1.5])

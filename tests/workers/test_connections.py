@@ -24,15 +24,15 @@ from tests.gitops import remotes
 
 
 class Interrupted(Repository):
-    """A writer's repository during whose next fetch something else happens."""
+    """A writer's repository during whose next look for the tip something else happens."""
 
     meanwhile: Callable[[], None] | None = None
 
-    def fetch(self) -> str:
+    def tip(self) -> str:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             meanwhile()
-        return super().fetch()
+        return super().tip()
 
 
 class Writer:

@@ -185,3 +185,18 @@ async def test_ops_see_for_how_long_the_remote_is_away(
         await write(database, cluster, remote.with_name("none.git"))
     await sweeper.sweep(database, Doorbell(queue), LifecycleSettings())
     assert 500 < (metrics.REGISTRY.get_sample_value("git_remote_away_seconds") or 0) < 1000
+
+
+async def test_bad_jobs_enough_to_fill_a_batch_do_not_keep_the_others_from_being_tried(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    for _ in range(51):
+        await bought(database)
+    remotes.refuse_every_push(remote, "no agents on Fridays")
+    await write(database, cluster, remote)
+    untried = [job.base_sha for job in await all_jobs(database)].count(None)
+    for step in range(2, 30):
+        await write(database, cluster, remote, later=step * LONGEST_WAIT)
+        if None not in [job.base_sha for job in await all_jobs(database)]:
+            break
+    assert (untried, [job.base_sha for job in await all_jobs(database)].count(None)) == (1, 0)

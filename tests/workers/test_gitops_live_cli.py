@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from controller.cli import app
-from controller.core import crypto
+from controller.core import clock, crypto
 from controller.core.crypto import Sealer
-from controller.domain import boxes, vault
+from controller.domain import boxes, rollouts, vault
+from controller.domain.rollouts import Pace
 from controller.gitops import validation
 from tests import factories
 from tests.gitops import remotes
@@ -40,6 +41,19 @@ async def test_a_new_boxs_file_keeps_every_rule(tmp_path: Path) -> None:
     path = told.stdout.strip()
     file, findings = validation.read(path, (tmp_path / path).read_bytes())
     assert (findings, file is not None) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("said", "release"),
+    [([], "2026.11.1"), (["--seal"], "2026.12.1"), (["--seal", "--release", "2026.12.7"], "2026.12.7")],
+    ids=str,
+)
+async def test_a_new_boxs_file_names_the_release_in_force(ops: Ops, clone: Path, said: list[str], release: str) -> None:
+    async with ops.database.transaction() as session:
+        done = await rollouts.start(session, "2026.12.1", Pace(), "admin")
+        done.state, done.ended_at = "completed", clock.now()
+    told = await run("new-box", "--repo", str(clone), *said)
+    assert f'release: "{release}"'.encode() in (clone / told.stdout.strip()).read_bytes()
 
 
 async def test_a_new_box_is_merged_with_what_its_file_must_not_say(

@@ -13,6 +13,7 @@ from controller.core.db import Database
 from controller.core.queue import Doorbell
 from controller.core.settings import DatabaseSettings, QueueSettings
 from controller.domain import boxes, inbox, letters, notices
+from controller.domain.jobs import STUCK_AFTER
 from controller.domain.lifecycle import LifecycleSettings
 from controller.workers import sweeper
 from controller.workers.sweeper import SweeperSettings
@@ -97,3 +98,10 @@ async def test_the_sweeper_rings_for_notices_and_frees_what_a_dead_sender_held(
     with clock.frozen(clock.now() + notices.LEASE):
         await swept(database, queue)
     assert (shown("sweeper_rings_total", kind="notice") or 0) - before == 3
+
+
+async def test_what_does_not_move_is_counted_by_kind(database: Database, queue: QueueSettings) -> None:
+    with clock.frozen(clock.now() - 2 * STUCK_AFTER):
+        await bought(database)
+    await swept(database, queue)
+    assert (shown("conditions", kind="not_committed"), shown("conditions", kind="drifted")) == (1, 0)

@@ -39,6 +39,7 @@ SHOWN = {
     "sweeper": {
         "inbox_waiting", "inbox_oldest_waiting_seconds", "inbox_set_aside", "jobs", "jobs_oldest_open_seconds",
         "notices", "notices_oldest_open_seconds", "subscriptions_unserved", "sweeper_rings_total",
+        "rollout_state", "rollout_ring", "rollout_boxes", "rollout_failures_total",
     },
     "watcher": {
         "watcher_last_event_timestamp_seconds", "watcher_last_contact_timestamp_seconds", "watcher_failures_total",

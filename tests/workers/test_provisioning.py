@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from controller.clients.argocd import Observed
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core.db import Database
 from controller.domain import boxes, jobs
+from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState
 from controller.workers import provisioning
 from tests.proxy.conftest import bought
@@ -68,3 +70,22 @@ async def test_an_application_at_an_older_rev_proves_nothing(database: Database,
     await job_of(database, box_id, committed=True)
     assert await provisioning.observe(database, cluster, seen(box_id, rev=0)) is False
     assert (await job_of(database, box_id)).state == JobState.COMMITTED
+
+
+async def examined(database: Database, cluster: Cluster, look: Observed) -> Box:
+    """The box after that look at it."""
+    await provisioning.observe(database, cluster, look)
+    async with database.transaction() as session:
+        return await boxes.get(session, look.box_id)
+
+
+async def test_what_the_cluster_says_of_an_ill_box_is_kept_until_it_is_well(
+    database: Database, cluster: Cluster, box_id: str
+) -> None:
+    ill = replace(seen(box_id), sync="Unknown", trouble="ComparisonError chart_does_not_render")
+    first = await examined(database, cluster, ill)
+    assert first.illness == "sync Unknown, health Healthy, phase Succeeded: ComparisonError chart_does_not_render"
+    again = await examined(database, cluster, replace(ill, health="Degraded"))
+    assert (again.ill_since, "health Degraded" in (again.illness or "")) == (first.ill_since, True)
+    well = await examined(database, cluster, seen(box_id))
+    assert (first.ill_since is not None, well.ill_since, well.illness) == (True, None, None)

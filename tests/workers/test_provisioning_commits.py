@@ -19,6 +19,7 @@ from controller.domain import boxes, jobs, lifecycle
 from controller.domain.caps import CapSettings
 from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
+from controller.gitops import children
 from controller.gitops.repository import GitSettings, Repository
 from controller.workers import actors, provisioning
 from tests.gitops import remotes
@@ -175,8 +176,34 @@ async def test_a_hanging_remote_ends_with_the_round_and_costs_no_attempt(
     assert [(job.state, job.attempts) for job in await all_jobs(database)] == [("queued", 0)]
 
 
+class Stopping(Repository):
+    """A writer whose round is in its second half once it has pushed."""
+
+    def push(self, sha: str) -> None:
+        super().push(sha)
+        current = children.current()
+        assert current is not None
+        current.half = 0.0
+
+
+async def test_a_round_that_is_late_after_a_full_batch_leaves_the_next_to_its_successor(
+    database: Database, cluster: Cluster, remote: Path
+) -> None:
+    box_ids = [(await bought(database))[0] for _ in range(2)]
+    for _ in range(25):  # 52 jobs: a batch has 50
+        async with database.transaction() as session:
+            for box_id in box_ids:
+                box = await boxes.get(session, box_id, lock=True)
+                other = "pro" if box.plan == "starter" else "starter"
+                await lifecycle.resize(session, box, other, Why("admin"))
+    assert await provisioning.write_commits(database, clone(Stopping, remote, "a"), cluster) == timedelta(0)
+    assert [job.state for job in await all_jobs(database)].count("committed") == 50
+    assert await provisioning.write_commits(database, clone(Repository, remote, "a"), cluster) is None
+    assert {job.state for job in await all_jobs(database)} == {"committed"}
+
+
 def test_a_round_ends_before_its_actor_does() -> None:
-    assert provisioning.LIMIT < actors.TIME_LIMIT < actors.HARD_TIME_LIMIT
+    assert children.LIMIT < actors.TIME_LIMIT < actors.HARD_TIME_LIMIT
 
 
 async def ended(pids: list[int]) -> bool:

@@ -15,6 +15,9 @@ from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core import ids
 from controller.gitops import manifests
 from controller.workers import provisioning
+from tests.clients.test_kubernetes import ARGO, reached
+from tests.sandbox.cluster import objects
+from tests.sandbox.cluster.serving import served
 from tests.sandbox.stripe.serving import serving
 from tests.workers.test_pod_metrics import KUBECONFIG
 
@@ -35,7 +38,7 @@ def cluster(tmp_path: Path, asked: list[str], status: int) -> Iterator[Cluster]:
         asked.append(request.url.path)
         return JSONResponse({}, status)
 
-    with serving(Starlette(routes=[Route("/{path:path}", answer, methods=["PATCH"])])) as url:
+    with serving(Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "PATCH"])])) as url:
         (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(url=url))
         yield Cluster(ClusterSettings(kubeconfig=tmp_path / "kubeconfig"))
 
@@ -45,4 +48,28 @@ async def test_a_cluster_that_is_away_is_asked_once_and_a_missing_set_hides_no_o
     cluster: Cluster, asked: list[str], times: int
 ) -> None:
     await provisioning.refresh(cluster, BOXES)
+    assert len(asked) == times
+
+
+async def test_only_a_sync_that_was_given_up_is_begun_anew(tmp_path: Path) -> None:
+    with served(tmp_path / "objects.sqlite") as server:
+        server.core.create_namespace(objects.namespace("argocd"))
+        for name, phase in (("fine", "Succeeded"), ("lost", "Failed")):
+            made = objects.application(name, "argocd")
+            operation = {"sync": {"source": made["spec"]["source"]}}
+            state = {"phase": phase, "finishedAt": "2026-11-01T00:00:00Z", "operation": operation}
+            server.custom.create_namespaced_custom_object(*ARGO, "applications", made)
+            body = {"status": {"operationState": state}}
+            server.custom.patch_namespaced_custom_object_status(*ARGO, "applications", name, body)
+        cluster = reached(tmp_path, server.url)
+        await provisioning.ask_again(cluster, {"fine", "lost", "nowhere"})
+        begun = [one["metadata"]["name"] for one in cluster.applications()[0] if "operation" in one]
+    assert begun == ["lost"]
+
+
+@pytest.mark.parametrize(("status", "times"), [(503, 2)])
+async def test_a_cluster_that_is_away_is_not_asked_about_each_box(
+    cluster: Cluster, asked: list[str], times: int
+) -> None:
+    await provisioning.ask_again(cluster, BOXES)
     assert len(asked) == times

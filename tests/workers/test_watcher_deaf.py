@@ -20,7 +20,7 @@ from tests.workers.test_provisioning import KUBECONFIG
 class Garbling(Cluster):
     """A cluster that answers what the library cannot read."""
 
-    def applications(self) -> tuple[list[dict[str, Any]], str]:
+    def applications(self, page: int = 1) -> tuple[list[dict[str, Any]], str]:
         raise ValueError("Expecting value: line 1 column 1")
 
 

@@ -9,7 +9,10 @@ spec:
   validationActions: [Deny, Audit]
 {{- end }}
 
-{{/* Rules on what lies in a box's namespace. Match conditions cannot be used: they are not given the namespace. */}}
+{{/*
+Rules on what lies in a box's namespace. Match conditions cannot be used: they are not given the namespace. A selector
+lets everything through that lies in no namespace at all, so each rule beside it says scope: Namespaced.
+*/}}
 {{- define "cell.inside" -}}
 namespaceSelector:
   matchExpressions:

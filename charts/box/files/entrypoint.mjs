@@ -44,6 +44,7 @@ const INHERITED = [
  * @typedef {object} Settings
  * @property {string} boxId
  * @property {string} cell
+ * @property {string | null} release
  * @property {string} apiUrl
  * @property {string} proxyUrl
  * @property {string} telegramApiUrl
@@ -99,6 +100,7 @@ const portNumber = (value) => (/^[1-9]\d{0,4}$/.test(value) && Number(value) < 6
 const VARIABLES = [
   ["OPENCLAW_BOX_ID", "boxId", matching(/^[a-z0-9]{26}$/), "26 characters of a-z and 0-9"],
   ["OPENCLAW_CELL", "cell", matching(/^[a-z][a-z0-9-]{0,30}$/), "a cell's name"],
+  ["OPENCLAW_RELEASE", "release", matching(/^\d{4}\.\d{1,2}\.\d{1,4}$/), "a release of the chart"],
   ["OPENCLAW_API_URL", "apiUrl", url("http", "https"), "an http or https URL"],
   ["OPENCLAW_PROXY_URL", "proxyUrl", url("http", "https"), "an http or https URL"],
   ["OPENCLAW_TELEGRAM_API_URL", "telegramApiUrl", url("http", "https"), "an http or https URL"],
@@ -111,7 +113,7 @@ const VARIABLES = [
   ["NODE_COMPILE_CACHE", "compileCache", directory, "an absolute path"],
   ["TMPDIR", "tmpDir", directory, "an absolute path"],
 ];
-const OPTIONAL = new Set(["OPENCLAW_BROWSER_PROXY_URL"]);
+const OPTIONAL = new Set(["OPENCLAW_RELEASE", "OPENCLAW_BROWSER_PROXY_URL"]);
 
 /**
  * The settings in `env`; throws BadVariable naming the first variable that is missing or malformed.
@@ -639,15 +641,15 @@ class Box {
     }
   }
 
-  /** Tell the platform which profile a ready gateway runs: once it is up, and after each change. */
+  /** Tell the platform which profile a ready gateway of which release runs: once it is up, and after each change. */
   async report() {
     const { signal } = this.stopping;
-    const gateway = gatewayVersion();
+    const versions = { gateway: gatewayVersion(), ...(this.settings.release && { release: this.settings.release }) };
     while (!signal.aborted) {
       this.changed = Promise.withResolvers();
       await this.untilReady();
       const profile = this.applied;
-      await this.tell({ profile, gateway });
+      await this.tell({ profile, ...versions });
       if (profile === this.applied) await this.changed.promise;
     }
   }
@@ -674,7 +676,7 @@ class Box {
     process.exit(EXIT_SOFTWARE);
   }
 
-  /** Post until the platform has it. @param {{profile: number, gateway: string}} body */
+  /** Post until the platform has it. @param {{profile: number, gateway: string, release?: string}} body */
   async tell(body) {
     const { signal } = this.stopping;
     const backoff = new Backoff(RETRY_FIRST_MS, RETRY_LAST_MS);

@@ -80,6 +80,7 @@ CONNECTIONS.md: |
 {{- define "box.environment" -}}
 - {name: OPENCLAW_BOX_ID, value: {{ include "box.id" . | quote }}}
 - {name: OPENCLAW_CELL, value: {{ .Values.cell.name | quote }}}
+- {name: OPENCLAW_RELEASE, value: {{ .Values.spec.release | quote }}}
 - {name: OPENCLAW_API_URL, value: {{ .Values.cell.api_url | quote }}}
 - {name: OPENCLAW_PROXY_URL, value: {{ .Values.cell.proxy_url | quote }}}
 - {name: OPENCLAW_TELEGRAM_API_URL, value: {{ .Values.cell.telegram_api_url | quote }}}

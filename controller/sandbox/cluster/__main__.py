@@ -27,7 +27,7 @@ from controller.sandbox.cluster.external_secrets import ExternalSecrets
 from controller.sandbox.cluster.kubelet import Kubelet
 from controller.sandbox.cluster.logs import Folder
 from controller.sandbox.cluster.pods import Node
-from controller.sandbox.cluster.render import Chart
+from controller.sandbox.cluster.render import Charts
 from controller.sandbox.cluster.resources import APPLICATION_SET
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.cluster.usage import Usage
@@ -47,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True)
     for name in ("--data", "--chart", "--image", "--cell-values"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--charts", type=Path)
     for name in ("--git", "--cell", "--secrets-url", "--secrets-token"):
         parser.add_argument(name, required=True)
     parser.add_argument("--poll-seconds", type=float, default=180.0)
@@ -88,6 +89,7 @@ async def _serve(given: argparse.Namespace) -> None:
     own = cell_chart.objects(cell_chart.values(values, given.git, given.secrets_url, given.poll_seconds))
     sets = [one for one in own if one["kind"] == APPLICATION_SET.kind]
     furniture.place(store, [one for one in own if one not in sets])
+    charts = Charts(given.chart, given.charts)
     loops: list[Loop] = [
         kubelet.run,
         usage.run,
@@ -95,10 +97,10 @@ async def _serve(given: argparse.Namespace) -> None:
         partial(accounting.run, store),
         Deployments(store).run,
         ExternalSecrets(store, given.secrets_url, given.secrets_token, given.cell).run,
-        Sync(store, Chart(given.chart), given.wave_seconds).run,
+        Sync(store, charts, given.wave_seconds).run,
         Sets(store, Checkout(given.git, data / "argo.git"), values, sets, given.poll_seconds).run,
     ]
-    shown = api.Parts(Folder(data / "logs"), usage)
+    shown = api.Parts(Folder(data / "logs"), usage, charts)
     options = uvicorn.Config(api.app(store, shown), port=given.port, log_config=None, timeout_graceful_shutdown=0)
     server = _Server(options, lambda: _write_kubeconfig(data / "kubeconfig", given.port))
     await _until_stopped(loops, server)
@@ -124,7 +126,9 @@ async def _until_stopped(loops: Sequence[Loop], server: uvicorn.Server) -> None:
 
 def _write_kubeconfig(path: Path, port: int) -> None:
     cluster = {"name": "sandbox", "cluster": {"server": f"http://127.0.0.1:{port}"}}
-    path.write_text(json.dumps(_KUBECONFIG | {"clusters": [cluster]}))
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(_KUBECONFIG | {"clusters": [cluster]}))
+    partial.rename(path)  # whoever waits for the file reads it at once
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Not here: who may do what (everybody everything), and schemas beyond what ``sche
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
@@ -13,8 +14,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from controller.core.errors import Refused
-from controller.sandbox.cluster import discovery, logs, openapi, reading, refusals, reviews, writing
+from controller.sandbox.cluster import discovery, logs, openapi, reading, refusals, render, reviews, writing
 from controller.sandbox.cluster.calls import Call
+from controller.sandbox.cluster.render import Charts
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.cluster.usage import Usage
 
@@ -24,16 +26,23 @@ VERSION = {"major": "1", "minor": "37", "gitVersion": "v1.37.0-sandbox"} | dict.
 )
 _DISCOVERY = ("/version", "/api", "/api/v1", "/apis", "/apis/{group}", "/apis/{group}/{version}")
 _REVIEWS = ("/apis/authorization.k8s.io/v1/{plural}", "/apis/authentication.k8s.io/v1/{plural}")
+CHARTS = "/_charts"
+"""Where the Helm repository is, which is no part of Kubernetes' API."""
+
 _METRICS = "/apis/metrics.k8s.io/v1beta1"
 _VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What of the node the API shows: its containers' output and what they use; nothing where no kubelet runs."""
+    """What is shown beside the store: containers' output and what they use, and the releases in the Helm repository.
+
+    Nothing where no kubelet runs, and no repository without charts.
+    """
 
     logs: logs.Folder = field(default_factory=lambda: logs.Folder(None))
     usage: Usage = field(default_factory=Usage)
+    charts: Charts | None = None
 
 
 def app(store: Store, parts: Parts | None = None) -> Starlette:
@@ -47,8 +56,13 @@ def app(store: Store, parts: Parts | None = None) -> Starlette:
     async def measure(request: Request) -> Response:
         return JSONResponse(shown.usage.answer(store, request.path_params.get("rest", ""), request.query_params))
 
+    async def list_charts(_: Request) -> Response:
+        found = await asyncio.to_thread(shown.charts.releases) if shown.charts else []
+        return JSONResponse(render.index(found))
+
     return Starlette(
         routes=[
+            Route(f"{CHARTS}/index.yaml", list_charts),
             *(Route(path + end, _discover) for path in _DISCOVERY for end in ("", "/")),
             *(Route(path, _alive) for path in ("/healthz", "/livez", "/readyz")),
             *(Route(path, _review, methods=["POST"]) for path in _REVIEWS),

@@ -23,6 +23,9 @@ ARGO = "argocd"
 REFRESH = "argocd.argoproj.io/application-set-refresh"
 RETRY_SECONDS = 5.0
 """How soon a set whose reconcile failed looks again; Argo CD's work queue would back off to about as much."""
+_ARGOS_OWN = ("argocd.argoproj.io/refresh", "argocd.argoproj.io/hydrate", "notified.notifications.argoproj.io")
+"""Annotations that every ApplicationSet keeps."""
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,57}[a-z0-9])?")
 _KEYS = ("apiVersion", "kind", "metadata", "spec", "overrides")
 
@@ -138,9 +141,15 @@ class Sets:
             self._store.create(application)
             return
         for part in ("labels", "annotations"):
-            found["metadata"][part] = {**found["metadata"].get(part, {}), **application["metadata"][part]}
+            kept = {name: value for name, value in found["metadata"].get(part, {}).items() if name in self._kept(part)}
+            found["metadata"][part] = {**application["metadata"][part], **kept}
         found["spec"] = application["spec"]
         self._store.update(found)
+
+    def _kept(self, part: str) -> set[str]:
+        """Names that the set leaves as they are; all others that the template does not have are taken away."""
+        asked = self._sets[0]["spec"].get("preservedFields", {}).get(part, [])
+        return {*asked, *(_ARGOS_OWN if part == "annotations" else ())}
 
     def _application(self, box: Object) -> Object:
         """What Argo CD makes of a box by template and ``templatePatch``, which are the same in all sets."""

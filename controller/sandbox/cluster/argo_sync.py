@@ -13,7 +13,7 @@ from controller.sandbox.cluster import differences, health, resources
 from controller.sandbox.cluster.argo_sets import ARGO
 from controller.sandbox.cluster.differences import SYNCED, Differences
 from controller.sandbox.cluster.events import Recorder
-from controller.sandbox.cluster.render import Chart, RenderError
+from controller.sandbox.cluster.render import Chart, Charts, RenderError
 from controller.sandbox.cluster.resources import APPLICATION, NAMESPACE, Object
 from controller.sandbox.cluster.store import Store, Watcher
 
@@ -21,6 +21,7 @@ log = logs.get(__name__)
 
 RETRIES = 3
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 20.0
+SKIP = "argocd.argoproj.io/skip-reconcile"
 CASCADE = "resources-finalizer.argocd.argoproj.io"
 EMPTY = "auto-sync will wipe out all resources"
 
@@ -44,7 +45,11 @@ class Sync:
     """Brings the live objects of every Application to what its chart renders."""
 
     def __init__(
-        self, store: Store, chart: Chart, wave_seconds: float = 0.0, first_retry_seconds: float = FIRST_RETRY_SECONDS
+        self,
+        store: Store,
+        chart: Chart | Charts,
+        wave_seconds: float = 0.0,
+        first_retry_seconds: float = FIRST_RETRY_SECONDS,
     ) -> None:
         self._store = store
         self._chart = chart
@@ -84,6 +89,8 @@ class Sync:
             self._attempts.pop(name, None)
             self._cascade(application)
             return
+        if application["metadata"].get("annotations", {}).get(SKIP) == "true":
+            return
         source = application.get("spec", {}).get("source")
         try:
             wanted = await asyncio.to_thread(self._chart.render, name, source)
@@ -92,7 +99,11 @@ class Sync:
             self._status(name, sync=sync, conditions=[_condition("ComparisonError", str(error))])
             self._abandon(name, str(error))
             return
+        # Seen again: whoever asks for an operation while the chart renders must not find it ended as an older one.
+        application = self._store.get(APPLICATION, ARGO, name) or application
         found = differences.compare(self._store, name, wanted)
+        if "operation" in application and _ended(application):  # asked for: it is not what was given up
+            self._attempts.pop(name, None)
         attempt, automated = self._attempt(name, source, found), _automated(application)
         emptied = not wanted and bool(found.prunes) and not automated.get("allowEmpty")
         attempt.error = EMPTY if emptied else attempt.error
@@ -142,7 +153,8 @@ class Sync:
 
     async def _operate(self, name: str, attempt: _Attempt, found: Differences) -> None:
         source = attempt.source
-        operation = {"initiatedBy": {"automated": True}, "retry": {"limit": RETRIES}, "sync": {"prune": True}}
+        sync = {"prune": True, "revision": source["targetRevision"], "source": source}
+        operation = {"initiatedBy": {"automated": True}, "retry": {"limit": RETRIES}, "sync": sync}
         self._mark(name, operation)
         if not attempt.failures:
             self._tell(name, "OperationStarted", f"Initiated automated sync to '{source['targetRevision']}'")
@@ -246,6 +258,10 @@ def _automated(application: Object) -> Object:
     policy = application["spec"].get("syncPolicy") or {}
     automated: Object = policy.get("automated") or {}
     return {} if automated.get("enabled") is False else automated
+
+
+def _ended(application: Object) -> bool:
+    return "finishedAt" in application.get("status", {}).get("operationState", {})
 
 
 def _failure(results: list[Object]) -> str:

@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from controller.core import ids
 from controller.core.errors import Permanent, Temporary
-from controller.domain import git_remote, inbox, jobs
+from controller.domain import git_remote, inbox, jobs, sightings
 from controller.domain.customers import Customer
 from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import ApprovalNeeded, Job
+from controller.domain.sightings import Look
 from tests import factories
 from tests.api.house import House, bearer, code
 
@@ -57,7 +58,8 @@ async def test_a_condemned_box_takes_no_other_verb(house: House, verb: str) -> N
     [("boxes/x/suspend", 422), (f"boxes/{ids.new()}/suspend", 404), (f"boxes/{ids.new()}/explode", 422),
      (f"jobs/{ids.new()}/retry", 404), ("jobs/%00/retry", 422),
      ("inbox/stripe/evt_1/retry", 404), ("inbox/stripe/%00/retry", 422),
-     (f"jobs/{ids.new()}/approve", 404), ("jobs/%00/approve", 422)],
+     (f"jobs/{ids.new()}/approve", 404), ("jobs/%00/approve", 422),
+     (f"boxes/{ids.new()}/retry", 404), ("boxes/x/retry", 422)],
 )  # fmt: skip
 async def test_what_is_not_there_or_no_id_is_told(idle: House, path: str, status: int) -> None:
     assert (await idle.admin("POST", f"/admin/{path}")).status_code == status
@@ -98,13 +100,28 @@ async def test_a_parked_job_is_listed_with_its_reason_and_goes_on_once_approved(
     assert (shown["id"], shown["approvals"]["cap_reached"]["by"]) == (job.id, "admin")
 
 
+async def test_a_rejected_job_is_over_and_its_box_as_before(house: House) -> None:
+    held = await house.box()
+    asked = (await act(house, held.id, "resize", plan="team"))["job_id"]
+    async with house.database.transaction() as session:
+        jobs.park(await session.get_one(Job, asked), ApprovalNeeded("cap_reached"))
+    path, said = f"/admin/jobs/{asked}/reject", {"reason": "they wrote that they did not mean it"}
+    answers = [await house.admin("POST", path, json=said) for _ in range(2)]
+    assert (answers[0].json(), code(answers[1])) == ({"job_id": asked, "followed_by": None}, "job_not_held")
+    (shown,) = (await house.admin("GET", "/admin/jobs", params={"state": "rejected"})).json()
+    assert (shown["id"], "they wrote" in shown["error"]) == (asked, True)
+    assert (await house.admin("GET", f"/admin/boxes/{held.id}")).json()["spec"]["plan"] == "pro"
+
+
 async def test_only_an_admin_approves_a_job(house: House) -> None:
     held = await house.box()
     async with house.database.transaction() as session:
         (job,) = await session.scalars(select(Job).where(Job.box_id == held.id))
         jobs.park(job, ApprovalNeeded("cap_reached"))
     for headers in ({}, bearer(held.agent), bearer(held.proxy)):
-        assert (await house.http.post(f"/admin/jobs/{job.id}/approve", headers=headers)).status_code == 401
+        for verb, said in (("approve", None), ("reject", {"reason": "x"})):
+            path = f"/admin/jobs/{job.id}/{verb}"
+            assert (await house.http.post(path, headers=headers, json=said)).status_code == 401
     assert (await house.admin("POST", f"/admin/jobs/{job.id}/retry")).status_code == 409
 
 
@@ -154,3 +171,31 @@ async def test_a_wrong_order_is_named_and_makes_nobody(idle: House, order: dict[
     assert code(answer) == expected
     assert await idle.count(Customer) == 0
     assert factories.BOT_TOKEN not in answer.text
+
+
+async def test_what_does_not_move_is_told_of_a_box_and_of_all(house: House) -> None:
+    held, other = await house.box(), await house.box()
+    async with house.database.transaction() as session:
+        (job,) = await session.scalars(select(Job).where(Job.box_id == held.id))
+        jobs.failed(job, Permanent("x"))
+        seen = Look(other.id, 1, "Synced", "Healthy", "Failed", "then", "admission refused it", 9, held=False)
+        await sightings.record(session, seen)
+    everything = (await house.admin("GET", "/admin/conditions")).json()
+    assert {(one["box_id"], one["kind"]) for one in everything} == {(held.id, "job_failed"), (other.id, "sync_failed")}
+    (only,) = (await house.admin("GET", "/admin/conditions", params={"kind": "sync_failed"})).json()
+    shown = (await house.admin("GET", f"/admin/boxes/{other.id}")).json()
+    assert (shown["conditions"], shown["application"]["phase"], shown["stoppage"]) == ([only], "Failed", None)
+    assert only["reason"] == "rev 1: admission refused it"
+
+
+async def test_a_box_is_retried_by_a_new_rev_once_its_newest_job_is_in_git(house: House) -> None:
+    held = await house.box()
+    path = f"/admin/boxes/{held.id}/retry"
+    refused = await house.admin("POST", path)
+    assert (refused.status_code, code(refused)) == (409, "box_not_renewable")
+    async with house.database.transaction() as session:
+        (job,) = await session.scalars(select(Job).where(Job.box_id == held.id))
+        jobs.committed(job, "a" * 40)
+    made = (await house.admin("POST", path)).json()["job_id"]
+    (shown,) = [one for one in (await house.admin("GET", "/admin/jobs")).json() if one["id"] == made]
+    assert (shown["verb"], shown["rev"], shown["actor"]) == ("reactivate", 2, "admin")

@@ -87,10 +87,12 @@ async def test_a_revoked_or_crossed_token_opens_nothing(house: House) -> None:
 async def test_a_ready_report_is_kept_with_what_it_said(house: House) -> None:
     held = await house.box()
     report = {"profile": 1, "gateway": "2026.11.1"}
-    answer = await house.http.post("/internal/agent/ready", json=report, headers=bearer(held.agent))
+    body = {**report, "release": "2026.12.1"}
+    answer = await house.http.post("/internal/agent/ready", json=body, headers=bearer(held.agent))
     async with house.database.transaction() as session:
         (told,) = await session.scalars(select(ProgressEvent).where(ProgressEvent.name == "ready"))
-        assert (await boxes.get(session, held.id)).ready_at is not None
+        box = await boxes.get(session, held.id)
+    assert (box.ready_at is not None, box.ready_release) == (True, "2026.12.1")
     assert (answer.status_code, told.facts) == (204, report)
 
 

@@ -86,6 +86,7 @@ def _summary(took: dict[Key, list[Took]], sizes: list[int]) -> dict[str, float]:
             results[f"jobs_per_s_{form}_{size}"] = jobs * 1000 / whole
             yaml = statistics.median(one.yaml for one in seen)
             results[f"yaml_ms_{form}_{size}"] = yaml
+            results[f"cpu_ms_{form}_{size}"] = statistics.median(one.cpu for one in seen)
             results[f"yaml_share_{form}_{size}"] = yaml / whole
     return results | _growth(took[Writer.name, sizes[-1], 1], took[Writer.name, sizes[0], 1], sizes, "")
 

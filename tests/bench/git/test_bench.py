@@ -27,6 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
         "jobs_per_s_single_60",
         "jobs_per_s_batched_90",
         "yaml_share_batched_90",
+        "cpu_ms_batched_90",
         "porcelain_jobs_per_s_batched_90",
         "index_jobs_per_s_single_60",
     ],

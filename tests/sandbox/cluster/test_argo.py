@@ -12,6 +12,7 @@ import pytest
 from controller.core import ids
 from controller.gitops import manifests
 from controller.sandbox.cluster import cell_chart, differences
+from controller.sandbox.cluster.admission import APPROVED
 from controller.sandbox.cluster.argo_sets import ARGO, Sets
 from controller.sandbox.cluster.argo_sync import EMPTY, Sync
 from controller.sandbox.cluster.checkout import Checkout
@@ -137,6 +138,21 @@ async def test_a_new_rev_starts_anew_after_the_retries_are_used_up(argo: Argo) -
     assert argo.application(box_id)["status"]["conditions"] == []
 
 
+async def test_what_was_given_up_is_carried_out_when_it_is_asked_for_again(argo: Argo) -> None:
+    argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
+    await argo.synced(box_id)
+    argo.commit(box_id, box(box_id, state="destroyed", rev=2))
+    await until(lambda: argo.operation(box_id).get("phase") == "Failed" and "operation" not in argo.application(box_id))
+    space = argo.store.get(NAMESPACE, None, f"box-{box_id}")
+    assert space is not None
+    space["metadata"]["annotations"][APPROVED] = "true"
+    argo.store.update(space)
+    ended = argo.application(box_id)["status"]["operationState"]["operation"]
+    assert ended["sync"]["source"] == argo.application(box_id)["spec"]["source"]
+    argo.store.update({**argo.application(box_id), "operation": ended})
+    await until(lambda: argo.store.get(NAMESPACE, None, f"box-{box_id}") is None)
+
+
 async def test_a_settled_box_causes_no_more_writes(argo: Argo) -> None:
     argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
     await argo.synced(box_id)
@@ -236,3 +252,48 @@ async def test_objects_come_in_wave_order_namespace_first(argo: Argo) -> None:
         if event.kind == DEPLOYMENT:
             break
     assert seen == ["Namespace", "ConfigMap", "Deployment"]
+
+
+SKIP = "argocd.argoproj.io/skip-reconcile"
+
+
+def annotate(argo: Argo, box_id: str, **annotations: str | None) -> None:
+    found = argo.application(box_id)
+    kept = {**found["metadata"]["annotations"], **annotations}
+    meta = {**found["metadata"], "annotations": {name: value for name, value in kept.items() if value is not None}}
+    argo.store.update({**found, "metadata": meta})
+
+
+def replicas(argo: Argo, box_id: str, wanted: int | None = None) -> int:
+    found = argo.store.get(DEPLOYMENT, f"box-{box_id}", "agent")
+    assert found is not None
+    if wanted is not None:
+        argo.store.update({**found, "spec": {**found["spec"], "replicas": wanted}})
+    return int(found["spec"]["replicas"])
+
+
+async def its_turn_is_over(argo: Argo) -> None:
+    """Whatever was begun or asked for before is done: Applications are reconciled one after the other."""
+    argo.commit(other := ids.new(), box(other))
+    await argo.synced(other)
+
+
+async def test_an_application_that_is_to_be_skipped_is_not_healed_until_it_no_longer_is(argo: Argo) -> None:
+    argo.commit(box_id := ids.new(), box(box_id))
+    await argo.synced(box_id)
+    annotate(argo, box_id, **{SKIP: "true"})
+    await its_turn_is_over(argo)
+    replicas(argo, box_id, 0)
+    await its_turn_is_over(argo)
+    assert (replicas(argo, box_id), argo.application(box_id)["status"]["sync"]["status"]) == (0, "Synced")
+    annotate(argo, box_id, **{SKIP: None})
+    await until(lambda: replicas(argo, box_id) == 1)
+
+
+async def test_a_set_keeps_the_annotations_that_it_names_and_takes_others_away(argo: Argo) -> None:
+    argo.commit(box_id := ids.new(), box(box_id))
+    await argo.synced(box_id)
+    annotate(argo, box_id, **{SKIP: "true", "somebody.example/note": "x"})
+    argo.commit(box_id, box(box_id, rev=2))
+    await until(lambda: argo.application(box_id)["metadata"]["annotations"]["openclaw.cloud/rev"] == "2")
+    assert argo.application(box_id)["metadata"]["annotations"] == {"openclaw.cloud/rev": "2", SKIP: "true"}

@@ -1,0 +1,128 @@
+"""The retirement janitor's cluster side: a destroyed box's Application goes once its file is out of Git.
+
+The order matters: the ApplicationSet has to have read Git without the file, or it would make the Application again. So
+it is asked, and only when the request is consumed the Application is deleted, without cascade; then it is asked once
+more, and only an Application that is still gone after that is gone for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from controller.clients import argocd, kubernetes
+from controller.clients.kubernetes import Cluster
+from controller.core import clock, failpoints, metrics
+from controller.core import log as logs
+from controller.core.db import Database
+from controller.core.errors import CloudError
+from controller.domain import jobs, retirements
+from controller.domain.jobs import Job, JobState, Verb
+from controller.domain.retirements import ASK_AGAIN, Retirement
+from controller.domain.states import State
+from controller.gitops import manifests
+
+log = logs.get(__name__)
+
+RETIRED = metrics.counter("boxes_retired", "Boxes of which nothing but rows is left")
+FAILURES = metrics.counter("retirement_failures", "Steps of a retirement that failed, by our error code", "error")
+
+
+class StillThere(CloudError):
+    """Raised when something of the box lives in the cluster, whatever our rows say: then nothing of it is removed."""
+
+
+async def obstacles(cluster: Cluster, batch: Iterable[Job]) -> dict[str, CloudError]:
+    """Why the file of a box may not leave Git now, by the job that would take it out; only for jobs that would."""
+    found: dict[str, CloudError] = {}
+    for job in batch:
+        if job.verb == Verb.RETIRE:
+            try:
+                await asyncio.to_thread(_check, cluster, job.box_id)
+            except CloudError as error:
+                found[job.id] = error
+    return found
+
+
+async def finish(database: Database, cluster: Cluster) -> None:
+    """Every committed retirement is one step further; what holds one up is on its job and holds up no other."""
+    async with database.transaction() as session:
+        due = await retirements.unfinished(session)
+    for job in due:
+        failure = None
+        try:
+            await _step(database, cluster, job)
+        except CloudError as error:
+            failure = error
+            FAILURES.labels(error.code).inc()
+            log.warning("retiring.step_failed", box_id=job.box_id, error=str(error))
+        if failure is not None or job.error is not None:
+            await _note(database, job, failure)
+
+
+async def _step(database: Database, cluster: Cluster, job: Job) -> None:
+    name = manifests.application_set(job.box_id)
+    async with database.transaction() as session:
+        row = await session.get(Retirement, job.id)
+    if row is None:
+        await _ask(database, cluster, job, deleted=False)
+    elif await asyncio.to_thread(cluster.refresh_asked, name):
+        if clock.now() - row.asked_at > ASK_AGAIN:
+            await _ask(database, cluster, job, deleted=row.deleted_at is not None)
+    elif await asyncio.to_thread(_check, cluster, job.box_id) is not None:
+        await asyncio.to_thread(_delete, cluster, job.box_id)
+        failpoints.hit("retiring.deleted")
+        await _ask(database, cluster, job, deleted=True)
+    elif row.deleted_at is None:
+        await _ask(database, cluster, job, deleted=True)
+    else:
+        async with database.transaction() as session:
+            await retirements.over(session, job.box_id)
+        RETIRED.inc()
+        log.info("retiring.done", box_id=job.box_id, job_id=job.id)
+
+
+async def _ask(database: Database, cluster: Cluster, job: Job, *, deleted: bool) -> None:
+    """Ask the box's set to read Git, and write down that it was: in this order, or a kill would forget to ask."""
+    await asyncio.to_thread(cluster.refresh, manifests.application_set(job.box_id))
+    failpoints.hit("retiring.asked")
+    now = clock.now()
+    async with database.transaction() as session:
+        await session.merge(Retirement(job_id=job.id, asked_at=now, deleted_at=now if deleted else None))
+
+
+def _delete(cluster: Cluster, box_id: str) -> None:
+    """Look once more and delete just what was looked at."""
+    application = _check(cluster, box_id)
+    if application is not None:
+        cluster.delete_application(application)
+        log.info("retiring.application_deleted", box_id=box_id)
+
+
+def _check(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
+    """The box's Application, if there is one and nothing of the box lives.
+
+    Raises StillThere if anything does, or if the Application's deletion would take something along.
+    """
+    if cluster.has_namespace(kubernetes.namespace(box_id)):
+        raise StillThere("retire_namespace_there", box=box_id)
+    application = cluster.application(box_id)
+    if application is None:
+        return None
+    seen = argocd.read(application)
+    if seen.resources or seen.asked_state != State.DESTROYED or seen.operating or seen.sync != "Synced":
+        told = {"resources": seen.resources, "state": seen.asked_state, "sync": seen.sync}
+        raise StillThere("retire_application_not_empty", box=box_id, **told)
+    if finalizers := application["metadata"].get("finalizers"):
+        raise StillThere("retire_application_cascades", box=box_id, finalizers=",".join(finalizers)[:100])
+    return application
+
+
+async def _note(database: Database, job: Job, failure: CloudError | None) -> None:
+    async with database.transaction() as session:
+        stored = await session.get_one(Job, job.id, with_for_update=True, populate_existing=True)
+        if stored.state == JobState.COMMITTED:
+            stored.error = None
+            if failure is not None:
+                jobs.waits(stored, failure)
