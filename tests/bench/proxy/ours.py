@@ -86,6 +86,7 @@ class Ours(Target):
             "PROXY_PORT": str(port),
             "LLM_UPSTREAM_URL": self._bench.upstream,
             "LLM_UPSTREAM_KEY": "sk-mock",
+            "LLM_MODELS": '{"small": "mock-small"}',  # a name that must be changed, as every provider's is
             "RATE_PER_SECOND": UNLIMITED,
             "RATE_BURST": UNLIMITED,
         }
