@@ -10,13 +10,14 @@ import orjson
 from starlette.requests import Request
 
 from controller.core.errors import foreign
-from proxy import hostile
+from proxy import hostile, outlines
 from proxy.catalog import Endpoint, Model
 from proxy.errors import BadRequest, TooLarge, UnknownModel
 from proxy.routes import Route, Routes
 
 MAX_BYTES = 10_000_000
 MOST_CHOICES = 128
+_IMAGE, _DEVELOPER = b"image_url", b"developer"
 _CAPS = ("max_completion_tokens", "max_tokens")
 
 
@@ -45,6 +46,11 @@ class Prepared:
     size_bytes: int
     raw: bytes = field(repr=False)
     body: dict[str, Any] = field(repr=False)
+    """As it was parsed; what a model reads of a long one was not, and stands there as ``orjson.Fragment``."""
+
+    messages: bytes | None = field(repr=False)
+    """The text of its messages, where they were not parsed."""
+
     ambiguous: bool
     """Whether it goes up as we understood it and not as it was written."""
 
@@ -58,6 +64,13 @@ class Prepared:
         """Whether there are images in it."""
         return any(True for _ in _image_urls(self.body["messages"]))
 
+    def _as_known_there(self, route: Route) -> list[Any] | None:
+        """The messages as a provider wants them that does not know every role; None if they are so already."""
+        if route.developer or (self.messages is not None and _DEVELOPER not in self.messages):
+            return None
+        parsed = self.body["messages"] if self.messages is None else orjson.loads(self.messages)
+        return [_as_system(one) for one in parsed] if any(_is_developer(one) for one in parsed) else None
+
     def content(self, output_cap: int, route: Route) -> bytes:
         """The body for ``route``: as it came, but for what must change there.
 
@@ -70,8 +83,8 @@ class Prepared:
             changed["model"] = route.own_name
         if self.hide_usage:
             changed["stream_options"] = {**(self.body.get("stream_options") or {}), "include_usage": True}
-        if not route.developer and any(_is_developer(one) for one in self.body["messages"]):
-            changed["messages"] = [_as_system(one) for one in self.body["messages"]]
+        if (messages := self._as_known_there(route)) is not None:
+            changed["messages"] = messages
         if not changed and not self.ambiguous:
             return self.raw if named else _with_first(self.raw, route.limit, cap)
         kept = {key: value for key, value in self.body.items() if key not in _CAPS or key in named}
@@ -99,7 +112,9 @@ def prepare(raw: bytes, routes: Routes) -> Prepared:
 
     Raises BadRequest for anything that is not a chat request or would redirect it, UnknownModel.
     """
-    body = _parsed(raw)
+    outline = _outline(raw)
+    body = _parsed(raw) if outline is None else _parsed_without(outline)
+    hostile.check(body)
     model = body.get("model")
     if not isinstance(model, str) or model not in routes.of:
         raise UnknownModel("model_unknown", model=foreign(model))
@@ -121,8 +136,27 @@ def prepare(raw: bytes, routes: Routes) -> Prepared:
         size_bytes=len(raw),
         raw=raw,
         body=body,
-        ambiguous=hostile.ambiguous(raw, body) or any(key in body and body[key] is None for key in _CAPS),
+        messages=outline["messages"] if outline else None,
+        ambiguous=(outline is None and hostile.ambiguous(raw, body))
+        or any(key in body and body[key] is None for key in _CAPS),
     )
+
+
+def _outline(raw: bytes) -> dict[str, bytes] | None:
+    """The top level of a body whose messages need not be looked into: they are a list, and have no images."""
+    outline = None if _IMAGE in raw else outlines.read(raw)
+    return outline if outline and outline.get("messages", b"").startswith(b"[") else None
+
+
+def _parsed_without(outline: dict[str, bytes]) -> dict[str, Any]:
+    """All but what a model reads, which is passed on as it is."""
+    try:
+        return {
+            key: orjson.Fragment(value) if key in hostile.CONTENT else orjson.loads(value)
+            for key, value in outline.items()
+        }
+    except orjson.JSONDecodeError as exc:
+        raise BadRequest("body_not_json") from exc
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
@@ -132,7 +166,6 @@ def _parsed(raw: bytes) -> dict[str, Any]:
         raise BadRequest("body_not_json") from exc
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
         raise BadRequest("messages_missing")
-    hostile.check(body)
     return body
 
 
@@ -161,8 +194,8 @@ def _sizes(raw: bytes, body: dict[str, Any], models: list[Model]) -> tuple[int, 
     return len(raw) - inline, beside_text
 
 
-def _image_urls(messages: list[Any]) -> Iterator[str]:
-    for message in messages:
+def _image_urls(messages: Any) -> Iterator[str]:
+    for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else ():
             image = part.get("image_url") if isinstance(part, dict) else None
