@@ -16,7 +16,6 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -30,6 +29,7 @@ from proxy.body import Prepared
 from proxy.calls import Call
 from proxy.catalog import Endpoint
 from proxy.desk import Desk, opened
+from proxy.doors import Door
 from proxy.errors import ModelNotAllowed
 from proxy.gate import Admission, UsedUp
 from proxy.guesses import address_of
@@ -192,7 +192,7 @@ def create(
     """The application; its connections live as long as it does."""
     handlers: dict[Any, Any] = {HTTPException: errors.no_route}
     routes = plan(settings)
-    app = Starlette(middleware=[Middleware(naming.Naming)], exception_handlers=handlers)
+    app = Door(exception_handlers=handlers)
     pepper = tokens.token_pepper.get_secret_value()
 
     @contextlib.asynccontextmanager
@@ -222,12 +222,14 @@ def run() -> None:
         http="httptools",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # whose word is taken for an address, the settings say
         timeout_keep_alive=75,  # longer than common clients keep idle connections, so that they close first
         timeout_graceful_shutdown=30,
     )
 
 
-def _mount(app: Starlette, proxy: Proxy) -> None:
+def _mount(app: Door, proxy: Proxy) -> None:
+    app.straight = {"/v1/chat/completions": proxy.chat}
     app.router.routes[:] = [
         Route("/v1/chat/completions", proxy.chat, methods=["POST"]),
         Route("/v1/models", proxy.models),
