@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ from proxy.verdicts import Token, shown
 log = logs.get(__name__)
 
 POSTGRES_CONNECTIONS = 8
+YOUNG_OBJECTS = 20_000
+"""How many there may be before a collection. Python's 700 are a few calls, whose objects mostly die by themselves."""
+
 CLIENT_LEFT = 499
 """What the metrics show for a client that left before the answer began."""
 
@@ -214,6 +218,8 @@ def run() -> None:
     logs.configure("proxy")
     settings = load(ProxySettings)
     app = create(settings, load(DatabaseSettings), load(QueueSettings), load(TokenSettings), load(LedgerSettings))
+    gc.set_threshold(YOUNG_OBJECTS)
+    gc.freeze()  # what was loaded so far stays: collections need not look through it again and again
     uvicorn.run(
         app,
         host=settings.proxy_host,
