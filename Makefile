@@ -5,11 +5,12 @@ BIN := .venv/bin
 # Trust whom the machine trusts, as pip does: behind a proxy that inspects TLS uv's own list knows nobody.
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help demo up test test-faults test-cluster bench-git bench-proxy lint types generate lock clean
+.PHONY: help demo up cluster cluster-down test test-faults test-cluster bench-git bench-proxy lint types generate lock clean
 
 help:
 	@echo "make demo   buy an agent, talk to it, change it and cancel it, on this machine"
 	@echo "make up     the same system, kept running until Ctrl-C"
+	@echo "make cluster      production's charts on a cluster of your own (docker, k3d, kubectl, helm); make cluster-down"
 	@echo "make test   every test, against real Postgres, Valkey, Git and Helm"
 	@echo "make test-faults  kills, cuts, full disks and wrong clocks, at full size (FAULTS_SCALE=0.1: a tenth)"
 	@echo "make test-cluster  against a real Argo CD, in the cluster that KUBECONFIG names: every box there is deleted"
@@ -38,6 +39,12 @@ demo: .venv/filled
 
 up: .venv/filled
 	@$(BIN)/openclaw-cloud up $(ARGS)
+
+cluster: .venv/filled
+	@$(BIN)/python -m controller.devcluster up
+
+cluster-down: .venv/filled
+	@$(BIN)/python -m controller.devcluster down
 
 test: .venv/filled
 	$(BIN)/pytest $(ARGS)

@@ -18,6 +18,9 @@ class ApiSettings(Group):
     """Where customers reach us, used in links; the Host header is never trusted."""
 
     admin_token: SecretStr = Field(min_length=24)
+    stripe_webhook_secret: SecretStr
+    """With which Stripe signs what it posts to our endpoint; nobody but this door has it."""
+
     niches_dir: DirectoryPath
     """The chart's ``files/niches``: a folder there is a niche that we sell."""
 

@@ -88,7 +88,9 @@ def worker() -> None:
 @app.command()
 def writer() -> None:
     """Run the git writer, the only process with the push credential."""
-    _check_git()
+    from controller.gitops import commands
+
+    commands.check_version()
     _dramatiq("controller.workers.actors:writer_broker", "gitops", threads=1)
 
 
@@ -100,18 +102,19 @@ def notices() -> None:
 
 @app.command()
 def sweeper() -> None:
-    """Send again whatever was left behind, have the writer look what ops pushed, and take rollouts on."""
+    """Send again whatever was left behind, keep the standby boxes, take rollouts on, and have ops' pushes looked at."""
     from controller.core.settings import load
     from controller.domain.lifecycle import LifecycleSettings
+    from controller.domain.standbys import StandbySettings
     from controller.workers import adopting, context, rollouts
     from controller.workers import sweeper as sweeping
 
     async def work(stop: asyncio.Event) -> None:
         parts = context.build()
         keep, often, look = load(LifecycleSettings), load(sweeping.SweeperSettings), load(adopting.AdoptionSettings)
-        pace = load(rollouts.RolloutSettings)
+        pace, pool = load(rollouts.RolloutSettings), sweeping.Pool(parts.mint, load(StandbySettings))
         async with asyncio.TaskGroup() as all_of_it:
-            all_of_it.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop))
+            all_of_it.create_task(sweeping.run(parts.database, parts.bell, often, keep, stop, pool))
             all_of_it.create_task(adopting.ring(parts.bell, look, stop))
             all_of_it.create_task(rollouts.run(parts.database, parts.bell, pace, stop))
 
@@ -128,7 +131,7 @@ def watcher() -> None:
     from controller.workers import watcher as watching
 
     async def work(stop: asyncio.Event) -> None:
-        parts, cluster, often = context.build(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
+        parts, cluster, often = context.stores(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
         halt = load(stopping.StoppageSettings)
         async with asyncio.TaskGroup() as all_three:
             all_three.create_task(watching.run(parts.database, cluster, parts.bell, stop))
@@ -172,7 +175,6 @@ def up(
     ready_file: Annotated[Path | None, typer.Option(help="Where to write the addresses once all is ready.")] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C."""
-    _check_git()
     from controller.sandbox import stack
 
     raise typer.Exit(asyncio.run(stack.up(data, ready_file)))
@@ -181,7 +183,6 @@ def up(
 @app.command()
 def demo(json_file: JsonFile = None) -> None:
     """Buy a box, talk to it, change it and cancel it, on this machine."""
-    _check_git()
     from controller.sandbox import demo as showing
 
     raise typer.Exit(asyncio.run(showing.run(json_file)))
@@ -311,12 +312,6 @@ def main() -> None:
     except CloudError as error:
         typer.echo(f"openclaw-cloud: {error}", err=True)
         sys.exit(1)
-
-
-def _check_git() -> None:
-    from controller.gitops import commands
-
-    commands.check_version()
 
 
 def _dramatiq(broker: str, queue: str, *, threads: int) -> None:

@@ -25,17 +25,16 @@ from controller.core import failpoints, metrics
 from controller.core import log as logs
 from controller.core.errors import CloudError
 from controller.core.settings import DatabaseSettings, QueueSettings, TokenSettings, load
-from proxy import body, errors, limits, naming
+from proxy import body, dialects, errors, limits, naming
 from proxy.body import Prepared
 from proxy.calls import Call
-from proxy.catalog import Endpoint
 from proxy.desk import Desk, opened
+from proxy.dialects import Dialect
 from proxy.doors import Door
 from proxy.errors import ModelNotAllowed
 from proxy.gate import Admission, UsedUp
 from proxy.guesses import address_of
 from proxy.leaving import unless_left
-from proxy.reading import Reader
 from proxy.routes import Routes, plan
 from proxy.settings import LedgerSettings, ProxySettings
 from proxy.stream import Relay, Whole, first_chunk
@@ -45,6 +44,9 @@ from proxy.verdicts import Token, shown
 log = logs.get(__name__)
 
 POSTGRES_CONNECTIONS = 8
+ANTHROPICS = ("anthropic-version", "anthropic-beta")
+"""Headers without which a call to Anthropic is none, or another."""
+
 YOUNG_OBJECTS = 20_000
 """How many there may be before a collection. Python's 700 are a few calls, whose objects mostly die by themselves."""
 
@@ -76,14 +78,14 @@ class Proxy:
         self._pool = pool
         self._counters = _counters()
 
-    async def chat(self, request: Request) -> Response:
-        """``POST /v1/chat/completions``: the upstream's answer, measured; our errors in OpenAI's form."""
+    async def answer(self, request: Request, dialect: Dialect) -> Response:
+        """``POST`` to an endpoint of the models: the upstream's answer, measured; our errors in the endpoint's form."""
         try:
-            response = await self._chat(request)
+            response = await self._answer(request, dialect)
         except CloudError as error:
             if error.status >= 500:
                 log.warning("proxy.failed", request_id=naming.of(request), error=str(error))
-            response = errors.answer(error)
+            response = dialect.error(error)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_LEFT)
         self._counters.requests.labels(response.status_code).inc()
@@ -117,14 +119,16 @@ class Proxy:
         return Response(generate_latest(self._counters.registry), media_type=CONTENT_TYPE_LATEST)
 
     def _caller(self, request: Request) -> tuple[Token, str]:
-        """The token that is shown, and from where."""
-        token = shown(request.headers.get("authorization", ""), self._pepper)
+        """The token that is shown, as OpenAI's clients do or as Anthropic's, and from where."""
+        key = request.headers.get("x-api-key")
+        given = request.headers.get("authorization") or (f"Bearer {key}" if key else "")
+        token = shown(given, self._pepper)
         return token, address_of(request, self._settings.trusted_proxies)
 
-    async def _chat(self, request: Request) -> Response:
+    async def _answer(self, request: Request, dialect: Dialect) -> Response:
         token, address = self._caller(request)
         await self._desk.gate.check(token, address)
-        prepared = body.prepare(await body.read(request), self._routes)
+        prepared = body.prepare(await body.read(request), self._routes, dialect)
         request_id = naming.of(request)
         try:
             admission = await self._desk.gate.admit(token, request_id, prepared)
@@ -132,12 +136,12 @@ class Proxy:
             return limits.answer(request_id, refused, prepared)
         failpoints.hit("proxy.admitted")
         prices = self._routes.catalog.models[prepared.model].prices
-        call = Call(token, admission, Reader(hide_usage=prepared.hide_usage), prices, self._desk.books)
+        call = Call(token, admission, dialect.reader(hide_usage=prepared.hide_usage), prices, self._desk.books)
         self._desk.calls.add(call)
         try:
-            ask = self._ask(admission, prepared)
+            ask = self._ask(admission, prepared, _along(request, dialect))
             del prepared  # what the body took is free while the answer streams
-            response = await unless_left(request.receive, self._forward(call, ask), call.cut)
+            response = await unless_left(request.receive, self._forward(call, ask, dialect), call.cut)
         except BaseException:
             self._ended(call)
             raise
@@ -146,16 +150,17 @@ class Proxy:
         limits.warn(response, admission.used)
         return response
 
-    def _ask(self, admission: Admission, prepared: Prepared) -> Ask:
+    def _ask(self, admission: Admission, prepared: Prepared, headers: dict[str, str]) -> Ask:
         """What goes upstream. Raises ModelNotAllowed."""
         verdict = admission.verdict
         if not self._routes.catalog.offered(prepared.model, verdict.plan):
             raise ModelNotAllowed("model_not_allowed", model=prepared.model, plan=verdict.plan)
-        routes = self._routes.to(prepared.model, Endpoint.CHAT)
+        endpoint = prepared.dialect.endpoint
+        routes = self._routes.to(prepared.model, endpoint)
         content = partial(prepared.content, admission.output_cap)
-        return Ask(routes, Endpoint.CHAT, content, stream=prepared.stream, who=verdict.customer_id)
+        return Ask(routes, endpoint, content, stream=prepared.stream, who=verdict.customer_id, headers=headers)
 
-    async def _forward(self, call: Call, ask: Ask) -> Response:
+    async def _forward(self, call: Call, ask: Ask, dialect: Dialect) -> Response:
         start = time.perf_counter()
         answer = await self._upstream.ask(ask)
         self._counters.seconds.observe(time.perf_counter() - start)
@@ -169,7 +174,8 @@ class Proxy:
         except BaseException:
             answer.close()
             raise
-        return Relay(answer, first, _kept(answer), call, self._settings.upstream_timeout, partial(self._ended, call))
+        longest, ended = self._settings.upstream_timeout, partial(self._ended, call)
+        return Relay(answer, first, _kept(answer), call, longest, dialect.event, ended)
 
     async def _whole(self, call: Call, answer: Answer) -> Response:
         answer.close()
@@ -235,14 +241,21 @@ def run() -> None:
 
 
 def _mount(app: Door, proxy: Proxy) -> None:
-    app.straight = {"/v1/chat/completions": proxy.chat}
+    endpoints = {f"/v1/{one.endpoint}": partial(proxy.answer, dialect=one) for one in dialects.ALL}
+    app.straight = endpoints
     app.router.routes[:] = [
-        Route("/v1/chat/completions", proxy.chat, methods=["POST"]),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         Route("/v1/models", proxy.models),
         Route("/healthz", proxy.healthz),
         Route("/readyz", proxy.readyz),
         Route("/metrics", proxy.metrics),
     ]
+
+
+def _along(request: Request, dialect: Dialect) -> dict[str, str]:
+    """What of the request's headers the provider must know."""
+    wanted = ANTHROPICS if dialect is dialects.MESSAGES else ()
+    return {name: request.headers[name] for name in wanted if name in request.headers}
 
 
 def _kept(answer: Answer) -> dict[str, str]:

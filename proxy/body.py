@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +11,20 @@ from starlette.requests import Request
 from controller.core.errors import foreign
 from proxy import hostile, outlines
 from proxy.catalog import Endpoint, Model
-from proxy.errors import BadRequest, TooLarge, UnknownModel
+from proxy.dialects import Dialect, parts
+from proxy.errors import BadRequest, NotSpoken, TooLarge, UnknownModel
 from proxy.routes import Route, Routes
 
 MAX_BYTES = 10_000_000
 MOST_CHOICES = 128
-_IMAGE, _DEVELOPER = b"image_url", b"developer"
-_CAPS = ("max_completion_tokens", "max_tokens")
+_IMAGE, _DEVELOPER = b'"image', b'"developer"'
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What is to go upstream. ``hide_usage``: the client did not ask for the usage that we ask for."""
 
+    dialect: Dialect
     model: str
     stream: bool
     hide_usage: bool
@@ -32,7 +32,7 @@ class Prepared:
     """How many answers are wanted at once."""
 
     output_cap: int
-    """Tokens that each of them may have: the client's limit or the model's."""
+    """Tokens that each of them may have: the client's limit or the model's; 0 where there is nothing to limit."""
 
     input_bound: int
     """Tokens that the prompt cannot exceed: its UTF-8 bytes, since none is less than a byte, and the allowances."""
@@ -57,38 +57,45 @@ class Prepared:
     @property
     def countable(self) -> bytes:
         """The text whose tokens tell more than its bytes."""
-        return orjson.dumps(_without_data(self.body)) if self.beside_images else self.raw
-
-    @property
-    def beside_images(self) -> bool:
-        """Whether there are images in it."""
-        return any(True for _ in _image_urls(self.body["messages"]))
-
-    def _as_known_there(self, route: Route) -> list[Any] | None:
-        """The messages as a provider wants them that does not know every role; None if they are so already."""
-        if route.developer or (self.messages is not None and _DEVELOPER not in self.messages):
-            return None
-        parsed = self.body["messages"] if self.messages is None else orjson.loads(self.messages)
-        return [_as_system(one) for one in parsed] if any(_is_developer(one) for one in parsed) else None
+        kept, at = [], 0
+        for image in _images(self.body, self.dialect):
+            found = self.raw.find(given := image.encode(errors="replace"), at)
+            if found < 0:
+                break  # it is spelled or ordered otherwise: the rest counts as text
+            kept.append(self.raw[at:found])
+            at = found + len(given)
+        return b"".join((*kept, self.raw[at:]))
 
     def content(self, output_cap: int, route: Route) -> bytes:
         """The body for ``route``: as it came, but for what must change there.
 
         No answer may have more than ``output_cap`` tokens, or more than the model there gives.
         """
-        cap = min(output_cap, route.model.max_output_tokens)
-        named = [key for key in _CAPS if self.body.get(key) is not None]
+        cap, caps = min(output_cap, route.model.max_output_tokens), self.dialect.caps
+        named = [key for key in caps if self.body.get(key) is not None]
         changed: dict[str, Any] = {key: cap for key in named if self.body[key] > cap}
         if route.own_name != self.model:
             changed["model"] = route.own_name
         if self.hide_usage:
             changed["stream_options"] = {**(self.body.get("stream_options") or {}), "include_usage": True}
-        if (messages := self._as_known_there(route)) is not None:
-            changed["messages"] = messages
+        if self.dialect.endpoint is Endpoint.CHAT and not route.developer:
+            changed |= self._without_developers()
+        changed |= self.dialect.fit(self.body, cap)
+        limit = route.limit if self.dialect.endpoint is Endpoint.CHAT else next(iter(caps), None)
+        missing = {limit: cap} if limit and not named else {}
         if not changed and not self.ambiguous:
-            return self.raw if named else _with_first(self.raw, route.limit, cap)
-        kept = {key: value for key, value in self.body.items() if key not in _CAPS or key in named}
-        return orjson.dumps(kept | ({} if named else {route.limit: cap}) | changed)
+            return _with_first(self.raw, missing) if missing else self.raw
+        kept = {key: value for key, value in self.body.items() if key not in caps or key in named}
+        return orjson.dumps(kept | missing | changed)
+
+    def _without_developers(self) -> dict[str, Any]:
+        """The messages for a provider that does not know the role, if there is one of a developer."""
+        if self.messages is not None and _DEVELOPER not in self.messages:
+            return {}
+        messages = self.body["messages"] if self.messages is None else orjson.loads(self.messages)
+        if not any(_is_developer(one) for one in messages):
+            return {}
+        return {"messages": [{**one, "role": "system"} if _is_developer(one) else one for one in messages]}
 
 
 async def read(request: Request) -> bytes:
@@ -107,29 +114,31 @@ async def read(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def prepare(raw: bytes, routes: Routes) -> Prepared:
+def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:
     """What the body asks for, and its bounds, whichever of the model's routes it takes.
 
-    Raises BadRequest for anything that is not a chat request or would redirect it, UnknownModel.
+    Raises BadRequest for anything that is no request of the dialect or would redirect it, UnknownModel, NotSpoken.
     """
-    outline = _outline(raw)
-    body = _parsed(raw) if outline is None else _parsed_without(outline)
+    outline = _outline(raw) if dialect.endpoint is Endpoint.CHAT else None
+    body = _parsed(raw, dialect) if outline is None else _parsed_without(outline)
     hostile.check(body)
+    dialect.check(body)
     model = body.get("model")
     if not isinstance(model, str) or model not in routes.of:
         raise UnknownModel("model_unknown", model=foreign(model))
-    stream = body.get("stream") is True
-    options = body.get("stream_options") or {}
-    if not isinstance(options, dict):
-        raise BadRequest("stream_options_malformed")
-    models = [route.model for route in routes.to(model, Endpoint.CHAT)]
-    text_bytes, beside_text = _sizes(raw, body, models)
+    models = [route.model for route in routes.to(model, dialect.endpoint)]
+    if not models:
+        raise NotSpoken("endpoint_not_served", model=model)
+    stream = body.get("stream") is True and dialect.stream is not None
+    text_bytes, beside_text = _sizes(raw, body, dialect, models)
+    unsaid = any(key in body and body[key] is None for key in dialect.caps)
     return Prepared(
+        dialect=dialect,
         model=model,
         stream=stream,
-        hide_usage=stream and options.get("include_usage") is not True,
-        choices=_whole(body, "n", MOST_CHOICES) or 1,
-        output_cap=_cap(body, models),
+        hide_usage=stream and _must_hide(body, dialect),
+        choices=(_whole(body, "n", MOST_CHOICES) if dialect.endpoint is Endpoint.CHAT else None) or 1,
+        output_cap=_cap(body, dialect, models),
         input_bound=text_bytes + beside_text,
         beside_text=beside_text,
         margin=max(one.tokenizer_margin for one in models),
@@ -137,13 +146,23 @@ def prepare(raw: bytes, routes: Routes) -> Prepared:
         raw=raw,
         body=body,
         messages=outline["messages"] if outline else None,
-        ambiguous=(outline is None and hostile.ambiguous(raw, body))
-        or any(key in body and body[key] is None for key in _CAPS),
+        ambiguous=unsaid or (outline is None and hostile.ambiguous(raw, body, dialect.decides)),
     )
 
 
+def _parsed(raw: bytes, dialect: Dialect) -> dict[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise BadRequest("body_not_json") from exc
+    kinds = (list,) if dialect.content == "messages" else (list, str)
+    if not isinstance(body, dict) or not isinstance(body.get(dialect.content), kinds):
+        raise BadRequest(f"{dialect.content}_missing")
+    return body
+
+
 def _outline(raw: bytes) -> dict[str, bytes] | None:
-    """The top level of a body whose messages need not be looked into: they are a list, and have no images."""
+    """The top level of a chat whose messages need not be looked into: they are a list, and have no images."""
     outline = None if _IMAGE in raw else outlines.read(raw)
     return outline if outline and outline.get("messages", b"").startswith(b"[") else None
 
@@ -159,18 +178,18 @@ def _parsed_without(outline: dict[str, bytes]) -> dict[str, Any]:
         raise BadRequest("body_not_json") from exc
 
 
-def _parsed(raw: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as exc:
-        raise BadRequest("body_not_json") from exc
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
-        raise BadRequest("messages_missing")
-    return body
+def _must_hide(body: dict[str, Any], dialect: Dialect) -> bool:
+    """Whether a chat's client has not asked for the usage. The other streams have it always."""
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise BadRequest("stream_options_malformed")
+    return dialect.endpoint is Endpoint.CHAT and options.get("include_usage") is not True
 
 
-def _cap(body: dict[str, Any], models: list[Model]) -> int:
-    wanted = [_whole(body, key) for key in _CAPS]
+def _cap(body: dict[str, Any], dialect: Dialect, models: list[Model]) -> int:
+    if not dialect.caps:
+        return 0
+    wanted = [_whole(body, key) for key in dialect.caps]
     return min([max(one.max_output_tokens for one in models), *(one for one in wanted if one is not None)])
 
 
@@ -184,42 +203,31 @@ def _whole(body: dict[str, Any], key: str, most: int = 2**31) -> int | None:
     return value
 
 
-def _sizes(raw: bytes, body: dict[str, Any], models: list[Model]) -> tuple[int, int]:
+def _sizes(raw: bytes, body: dict[str, Any], dialect: Dialect, models: list[Model]) -> tuple[int, int]:
     """Bytes of text, and tokens of what is not text."""
-    inline, images = 0, 0
-    for url in _image_urls(body["messages"]):
-        images += 1
-        inline += len(url)
-    beside_text = max(images * one.image_tokens + one.hidden_tokens for one in models)
-    return len(raw) - inline, beside_text
+    images = _images(body, dialect)
+    beside_text = max(len(images) * one.image_tokens + one.hidden_tokens for one in models)
+    return len(raw) - sum(len(image) for image in images), beside_text
 
 
-def _image_urls(messages: Any) -> Iterator[str]:
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            image = part.get("image_url") if isinstance(part, dict) else None
-            if image is not None:
-                url = image.get("url") if isinstance(image, dict) else image
-                yield url if isinstance(url, str) else ""
-
-
-def _without_data(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: "" if key == "image_url" else _without_data(inner) for key, inner in value.items()}
-    return [_without_data(inner) for inner in value] if isinstance(value, list) else value
+def _images(body: dict[str, Any], dialect: Dialect) -> list[str]:
+    """Each image's address or data, as OpenAI's and Anthropic's forms have them."""
+    found = []
+    for part in parts(body[dialect.content]):
+        image = part.get("image_url")
+        if image is None and part.get("type") == "image":
+            image = part.get("source")
+        if image is not None:
+            given = (image.get("url") or image.get("data")) if isinstance(image, dict) else image
+            found.append(given if isinstance(given, str) else "")
+    return found
 
 
 def _is_developer(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "developer"
 
 
-def _as_system(message: Any) -> Any:
-    """A developer's message for a provider that does not know the role; others as they are."""
-    return {**message, "role": "system"} if _is_developer(message) else message
-
-
-def _with_first(raw: bytes, key: str, value: int) -> bytes:
-    """The object with one number more, and its other bytes as they were."""
+def _with_first(raw: bytes, added: dict[str, int]) -> bytes:
+    """The object with a number more, and its other bytes as they were."""
     head, brace, rest = raw.partition(b"{")
-    return b"".join((head, brace, f'"{key}":{value},'.encode(), rest))
+    return b"".join((head, brace, orjson.dumps(added)[1:-1], b",", rest))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -25,7 +25,7 @@ class Door(Starlette):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(middleware=[Middleware(Naming)], **options)
-        self.straight: dict[str, Endpoint] = {}
+        self.straight: Mapping[str, Endpoint] = {}
         self._named = Naming(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,8 +1,10 @@
-"""Errors in OpenAI's form, which is what the clients of this door parse."""
+"""Errors in the forms that the clients of this door parse: OpenAI's, and Anthropic's for its messages."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import orjson
 from starlette.requests import Request
@@ -20,8 +22,14 @@ _TYPES = {
 }
 
 
+_ANTHROPICS = {**_TYPES, 413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+
+Form: TypeAlias = Callable[[int, str, str], Response]
+"""Makes an answer of a status, a sentence and a code."""
+
+
 class BadRequest(CloudError):
-    """Raised when the body cannot be forwarded: not JSON, no messages, a key that would redirect the call."""
+    """Raised when the body cannot be forwarded: not JSON, no content, a key that would redirect the call."""
 
     status = 400
 
@@ -34,6 +42,12 @@ class TooLarge(CloudError):
 
 class UnknownModel(CloudError):
     """Raised for a model name that is not in the catalog."""
+
+    status = 404
+
+
+class NotSpoken(CloudError):
+    """Raised for a model whose provider does not have the endpoint."""
 
     status = 404
 
@@ -68,21 +82,42 @@ class UpstreamSilent(CloudError):
     status = 504
 
 
-def answer(error: CloudError) -> Response:
-    """The error as OpenAI would say it, with ``Retry-After`` if it is temporary; no secret is in it."""
-    headers = {}
-    if isinstance(error, Temporary):
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    response = spoken(error.status, _sentence(error), error.code)
-    response.headers.update(headers)
-    return response
-
-
 def spoken(status: int, message: str, code: str) -> Response:
     """An error in OpenAI's form with words of somebody else."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def answer(error: CloudError, form: Form = spoken) -> Response:
+    """The error as ``form`` says it, with ``Retry-After`` if it is temporary; no secret is in it."""
+    response = form(error.status, _sentence(error), error.code)
+    if isinstance(error, Temporary):
+        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    return response
+
+
+def messages_form(status: int, message: str, _: str) -> Response:
+    """An error in Anthropic's form, which has no codes."""
+    kind = _ANTHROPICS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    body = {"type": "error", "error": {"type": kind, "message": message}}
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def event(error: CloudError) -> bytes:
+    """The error as an event of a chat's stream that has begun."""
+    return b"data: " + bytes(answer(error).body) + b"\n\n"
+
+
+def responses_event(error: CloudError) -> bytes:
+    """The error as an event of a response's stream."""
+    told = {"type": "error", "code": error.code, "message": _sentence(error), "param": None, "sequence_number": 0}
+    return b"event: error\ndata: " + orjson.dumps(told) + b"\n\n"
+
+
+def messages_event(error: CloudError) -> bytes:
+    """The error as an event of an Anthropic message's stream."""
+    return b"event: error\ndata: " + bytes(answer(error, messages_form).body) + b"\n\n"
 
 
 async def no_route(_: Request, error: Exception) -> Response:

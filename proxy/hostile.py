@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 from controller.core.errors import foreign
@@ -28,12 +29,11 @@ _REDIRECTING = frozenset(
     | {"callbacks", "successcallback", "failurecallback", "endpoint", "azureendpoint", "azureadtoken", "hosturl"}
 )
 _PREFIXES = ("vertex", "aws", "azure", "litellm", "mock", "langfuse", "watsonx", "googleapplication")
-CONTENT = frozenset({"messages", "tools", "functions", "response_format", "input", "prediction"})
+CONTENT = frozenset({"messages", "system", "tools", "functions", "response_format", "input", "prediction"})
 """What a model reads: a tool may well have a parameter called ``timeout``, and nobody obeys it here."""
 
 _DEEPEST = 32
 _ESCAPED_ASCII = re.compile(rb"\\u00[0-7]")
-_DECIDING = ("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n")
 
 
 def check(body: dict[str, Any]) -> None:
@@ -44,14 +44,14 @@ def check(body: dict[str, Any]) -> None:
             _check_nested(value, 1)
 
 
-def ambiguous(raw: bytes, body: dict[str, Any]) -> bool:
-    """Whether another parser could read a deciding key otherwise: it stands there twice, or in disguise.
+def ambiguous(raw: bytes, body: dict[str, Any], deciding: Iterable[str]) -> bool:
+    """Whether another parser could read one of the deciding keys otherwise: it stands there twice, or in disguise.
 
     Such a body is sent as we understood it, not as it was written.
     """
     if _ESCAPED_ASCII.search(raw):
         return True
-    return any(raw.count(b'"%s"' % key.encode()) > (key in body) for key in _DECIDING)
+    return any(raw.count(b'"%s"' % key.encode()) > (key in body) for key in deciding)
 
 
 def _check_nested(value: Any, depth: int) -> None:

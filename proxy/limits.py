@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from controller.core import clock
 from controller.domain.token_format import Refusal
-from proxy import errors
 from proxy.body import Prepared
 from proxy.gate import UsedUp
+from proxy.sayings import Saying
 from proxy.verdicts import Verdict
 
 HEADER = "x-openclaw-limit"
@@ -23,8 +21,6 @@ _SENTENCES = {
     "en": "Your plan's tokens for this period are used up.{renewal} To go on now, change the plan in your dashboard.",
 }
 _RENEWALS = {"pt-BR": " Eles voltam em {at:%d/%m/%Y}.", "en": " They come back on {at:%Y-%m-%d}."}
-_NOTHING_USED = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-
 
 WARN_AT = 0.9
 """From this share of the plan on, an answer says in a header how much is used or held."""
@@ -33,19 +29,18 @@ WARNING = "x-openclaw-usage-percent"
 
 
 def answer(request_id: str, refused: UsedUp, prepared: Prepared) -> Response:
-    """The limit, as the token's holder wants to hear it: as a message of the assistant, or as OpenAI's 429.
+    """The limit, as the token's holder wants to hear it: as a message of the assistant, or as an error, 429.
 
     A message for a box's own: the gateway behind it turns a 429 into minutes of silence, and somebody waits for it.
     """
     verdict = refused.verdict
-    if verdict.refusal == Refusal.ERROR.value:
-        return _error(refused)
-    text = _sentence(verdict)
-    head = {"id": f"chatcmpl-{request_id}", "created": int(clock.now().timestamp()), "model": prepared.model}
-    if prepared.stream:
-        content, media = _stream(head, text, with_usage=not prepared.hide_usage), "text/event-stream"
-    else:
-        content, media = _whole(head, text), "application/json"
+    whole, streamed = prepared.dialect.whole, prepared.dialect.stream
+    if verdict.refusal == Refusal.ERROR.value or whole is None or streamed is None:
+        return _error(refused, prepared)
+    saying = Saying(
+        request_id, prepared.model, int(clock.now().timestamp()), _sentence(verdict), not prepared.hide_usage
+    )
+    content, media = (streamed(saying), "text/event-stream") if prepared.stream else (whole(saying), "application/json")
     return Response(content, headers={HEADER: "tokens"}, media_type=media)
 
 
@@ -55,8 +50,8 @@ def warn(response: Response, used: float) -> None:
         response.headers[WARNING] = str(math.floor(used * 100))
 
 
-def _error(refused: UsedUp) -> Response:
-    response = errors.answer(refused)
+def _error(refused: UsedUp, prepared: Prepared) -> Response:
+    response = prepared.dialect.error(refused)
     renews_at = refused.verdict.renews_at
     wait = (renews_at - clock.now()).total_seconds() if renews_at else 3600
     response.headers["retry-after"] = str(max(1, math.ceil(wait)))
@@ -68,20 +63,3 @@ def _sentence(verdict: Verdict) -> str:
     locale = verdict.locale if verdict.locale in _SENTENCES else "en"
     renewal = _RENEWALS[locale].format(at=verdict.renews_at) if verdict.renews_at else ""
     return _SENTENCES[locale].format(renewal=renewal)
-
-
-def _whole(head: dict[str, Any], text: str) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return orjson.dumps({**head, "object": "chat.completion", "choices": [choice], "usage": _NOTHING_USED})
-
-
-def _stream(head: dict[str, Any], text: str, *, with_usage: bool) -> bytes:
-    said = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-    events: list[dict[str, Any]] = [
-        {"choices": [said]},
-        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-    ]
-    if with_usage:
-        events.append({"choices": [], "usage": _NOTHING_USED})
-    chunks = [orjson.dumps({**head, "object": "chat.completion.chunk", **event}) for event in events]
-    return b"".join(b"data: " + chunk + b"\n\n" for chunk in [*chunks, b"[DONE]"])

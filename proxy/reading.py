@@ -53,6 +53,11 @@ class Reader:
         hidden = bool(left) and self._read(left)
         return left if self._hide and not hidden else b""
 
+    @property
+    def torn(self) -> bool:
+        """Whether the last event that went to the client is only half there."""
+        return bool(self._rest) and not self._hide
+
     def passing(self) -> None:
         """What was read so far is about to go out: a measurement that is made now counts it."""
         self.delivered_bytes = self._passed_bytes

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-import aiohttp
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from controller.core import failpoints
 from controller.core import log as logs
+from controller.core.errors import CloudError
 from proxy.calls import Call
 from proxy.errors import UpstreamFailed, UpstreamSilent
 from proxy.leaving import CutOff, unless_left
@@ -44,9 +44,10 @@ class Whole(Response):
 class Relay(Response):
     """An answer that follows the upstream's stream until it ends, breaks or stalls, or the client leaves or is cut off.
 
-    A stream that breaks is left without its end, so that the client sees the break. Nothing is sent before the call is
-    durable, the head included; so ``first`` must have been read and the call begun. The last frame goes out when the
-    measurement is in a store. ``finished`` is called in every case, after the upstream's connection is closed.
+    A stream that breaks is left without its end, so that the client sees the break; one that stalls says so first, in
+    an event that ``told`` makes. Nothing is sent before the call is durable, the head included; so ``first`` must have
+    been read and the call begun. The last frame goes out when the measurement is in a store. ``finished`` is called in
+    every case, after the upstream's connection is closed.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Relay(Response):
         headers: Mapping[str, str],
         call: Call,
         longest: timedelta,
+        told: Callable[[CloudError], bytes],
         finished: Callable[[], None],
     ) -> None:
         super().__init__(None, answer.status, headers)
@@ -64,6 +66,7 @@ class Relay(Response):
         self._first = first
         self._call = call
         self._longest = longest
+        self._told = told
         self._finished = finished
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +74,10 @@ class Relay(Response):
         try:
             async with asyncio.timeout(self._longest.total_seconds()):
                 await unless_left(receive, self._send(send), self._call.cut)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except UpstreamSilent as error:
+            log.warning("proxy.stream_stalled", request_id=self._call.row.request_id)
+            await self._tell(send, error)
+        except (UpstreamFailed, OSError, TimeoutError) as error:
             log.warning("proxy.stream_broke", error=type(error).__name__)
         except ClientDisconnect:
             log.info("proxy.client_left")
@@ -93,6 +99,11 @@ class Relay(Response):
             await self._call.hand_on()
         await send({"type": "http.response.body", "body": b""})
 
+    async def _tell(self, send: Send, error: UpstreamSilent) -> None:
+        """The error as the stream's last event, unless another event stands there half."""
+        if not self._call.reader.torn:
+            await send({"type": "http.response.body", "body": self._told(error), "more_body": True})
+
     async def _pass(self, send: Send, chunk: bytes) -> None:
         if not chunk:
             return
@@ -108,12 +119,7 @@ async def first_chunk(answer: Answer, reader: Reader) -> bytes:
 
     Raises UpstreamFailed if it breaks off before, UpstreamSilent if it stalls.
     """
-    try:
-        async for chunk in answer:
-            if kept := reader.feed(chunk):
-                return kept
-    except TimeoutError as exc:
-        raise UpstreamSilent("upstream_silent") from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise UpstreamFailed("upstream_broke_off") from exc
+    async for chunk in answer:
+        if kept := reader.feed(chunk):
+            return kept
     return reader.rest()

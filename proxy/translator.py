@@ -28,7 +28,7 @@ from controller.core.errors import CloudError, NotAllowed, Temporary
 from controller.core.settings import SettingsError, load
 from proxy import body, errors
 from proxy.catalog import Model, Provider, Wire
-from proxy.errors import BadRequest, UnknownModel, UpstreamFailed, UpstreamSilent
+from proxy.errors import BadRequest, Form, UnknownModel, UpstreamFailed, UpstreamSilent
 from proxy.leaving import unless_left
 from proxy.live import Live, Raw
 from proxy.pieces import Spoken
@@ -64,11 +64,11 @@ class Translator:
 
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions`` as OpenAI has it; ``model`` is the catalog's name."""
-        return await self._answered(request, self._chat(request))
+        return await self._answered(self._chat(request), errors.spoken)
 
     async def messages(self, request: Request) -> Response:
         """``POST /v1/messages`` for Anthropic's own clients: passed through."""
-        return await self._answered(request, self._messages(request))
+        return await self._answered(self._messages(request), errors.messages_form)
 
     async def healthz(self, _: Request) -> Response:
         """200 while the process answers; it needs nobody else."""
@@ -78,13 +78,13 @@ class Translator:
         """Prometheus' text format."""
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def _answered(self, request: Request, work: Any) -> Response:
+    async def _answered(self, work: Any, form: Form) -> Response:
         try:
             response: Response = await work
         except ProviderFault as told:
-            response = self._refused(told)
+            response = self._refused(told, form)
         except CloudError as error:
-            response = errors.answer(error)
+            response = errors.answer(error, form)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_LEFT)
         self._requests.labels(response.status_code).inc()
@@ -168,12 +168,12 @@ class Translator:
     def _leave(self) -> None:
         self._open -= 1
 
-    def _refused(self, told: ProviderFault) -> Response:
+    def _refused(self, told: ProviderFault, form: Form) -> Response:
         """The provider's refusal, or ours where it is our key that it refuses."""
         if told.status in (401, 403) or told.status < 400:
-            return errors.answer(UpstreamFailed("upstream_refused_us", status=told.status))
+            return errors.answer(UpstreamFailed("upstream_refused_us", status=told.status), form)
         status = 503 if told.status == 529 else told.status  # Anthropic's own, for being overloaded
-        response = errors.spoken(status, self._blotted(told.message), "upstream_error")
+        response = form(status, self._blotted(told.message), "upstream_error")
         if told.retry_after is not None:
             response.headers["retry-after"] = told.retry_after
         return response

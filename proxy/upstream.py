@@ -38,7 +38,10 @@ class Ask:
 
 
 class Answer:
-    """A provider's answer: ``arrived`` is what has come of it so far, and iterating gives all of it, chunk by chunk."""
+    """A provider's answer: ``arrived`` is what has come of it so far, and iterating gives all of it, chunk by chunk.
+
+    Iterating raises UpstreamFailed if it breaks off, UpstreamSilent if it stalls.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse, first: bytes, route: Route, broke: Callable[[], None]) -> None:
         self.status = response.status
@@ -59,9 +62,12 @@ class Answer:
                 return self.arrived
         try:
             chunk = await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except TimeoutError as exc:
             self._broke()
-            raise
+            raise UpstreamSilent("upstream_silent") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            self._broke()
+            raise UpstreamFailed("upstream_broke_off") from exc
         if not chunk:
             raise StopAsyncIteration
         return chunk

@@ -16,7 +16,7 @@ from controller.core import crypto
 from controller.core import log as logs
 from controller.core.errors import NotAllowed, Temporary, foreign
 from controller.domain import plans, token_format
-from controller.domain.states import RUNNING
+from controller.domain.states import State
 from proxy import scripts
 from proxy.lines import Line, RedisAway
 
@@ -57,7 +57,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a proven token's box may."""
+    """What a proven token's box may; ``customer_id`` is empty for a standby, which nobody owns."""
 
     box_id: str
     customer_id: str
@@ -161,9 +161,9 @@ class Verdicts:
         """Those of the tokens that may call, by Postgres. Raises as ``load`` does."""
         query = """
         SELECT t.lookup FROM proxy_tokens t JOIN boxes b ON b.id = t.box_id
-        WHERE t.lookup = ANY($1) AND t.revoked_at IS NULL AND b.state = ANY($2)
+        WHERE t.lookup = ANY($1) AND t.revoked_at IS NULL AND b.state = $2
         """
-        return {row[0] for row in await self._fetch(query, lookups, [state.value for state in RUNNING])}
+        return {row[0] for row in await self._fetch(query, lookups, State.ACTIVE.value)}
 
     async def _load(self, token: Token) -> Verdict:
         while True:
@@ -212,10 +212,11 @@ class Verdicts:
 
 
 def _read(box_id: str, row: asyncpg.Record) -> Verdict:
+    # a standby runs and may not call: there is nobody whose usage that would be
     return Verdict(
         box_id=box_id,
-        customer_id=row["customer_id"],
-        allowed=not row["revoked"] and row["state"] in RUNNING,
+        customer_id=row["customer_id"] or "",
+        allowed=not row["revoked"] and row["state"] == State.ACTIVE,
         plan=row["plan"],
         locale=row["locale"],
         refusal=row["refusal"],

@@ -28,7 +28,7 @@ class Order(BaseModel):
 async def stop(given: Given, who: Admin, box_id: str, order: Order) -> dict[str, Any]:
     """No token of the box opens anything any more, and its pod ends within moments, Git or no Git.
 
-    Twice is once. 404 for a box that nobody knows, 409 for one that is destroyed.
+    Twice is once. 404 for a box that nobody knows, 409 for one that is destroyed and for a standby, which can be ended.
     """
     async with given.database.transaction() as session:
         box = await boxes.get(session, ids.checked(box_id), lock=True)

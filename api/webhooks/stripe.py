@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from api.deps import Given
+from controller.clients import stripe
 from controller.core import failpoints
 from controller.core import log as logs
 from controller.core.errors import Refused
@@ -28,7 +29,7 @@ class EventTooLarge(Refused):
 async def receive(request: Request, given: Given, stripe_signature: Annotated[str, Header()] = "") -> Response:
     """204 once the event is durably stored, also when it was before; 400 if Stripe did not sign it."""
     body = await _read(request)
-    event = given.stripe.verify(body, stripe_signature)
+    event = stripe.verify(body, stripe_signature, given.settings.stripe_webhook_secret)
     failpoints.hit("inbox.verified")
     async with given.database.transaction() as session:
         new = await inbox.put(session, inbox.STRIPE, event.id, event.kind, event.payload)

@@ -46,7 +46,6 @@ class StripeSettings(Group):
     """How we reach Stripe."""
 
     stripe_api_key: SecretStr
-    stripe_webhook_secret: SecretStr
     stripe_api_url: str = "https://api.stripe.com"
     """Another address for a stand-in."""
 
@@ -69,30 +68,30 @@ class Event:
     payload: dict[str, Any]
 
 
+def verify(body: bytes, signature: str, secret: SecretStr) -> Event:
+    """The event in ``body`` (the raw bytes), signed by Stripe with our endpoint's ``secret`` in the last five minutes.
+
+    At most as far from now in the future, too. Raises SignatureError.
+    """
+    try:
+        # Without a tolerance: the library's clock is the machine's, and only ours is corrected when that is wrong.
+        stripe.WebhookSignature.verify_header(body, signature, secret.get_secret_value())
+        _check_recent(signature)
+        return _event(body)
+    except (stripe.SignatureVerificationError, ValueError, KeyError, TypeError) as exc:
+        raise SignatureError("signature_refused") from exc
+
+
 class Stripe:
     """One process's client."""
 
     def __init__(self, settings: StripeSettings) -> None:
-        self._secret = settings.stripe_webhook_secret.get_secret_value()
         self._client = stripe.StripeClient(
             settings.stripe_api_key.get_secret_value(),
             base_addresses={"api": settings.stripe_api_url},
             http_client=stripe.HTTPXClient(timeout=TIMEOUT_SECONDS),
             max_network_retries=2,
         )
-
-    def verify(self, body: bytes, signature: str) -> Event:
-        """The event in ``body`` (the raw bytes), signed by Stripe at most five minutes from now, either way.
-
-        Raises SignatureError.
-        """
-        try:
-            # Without a tolerance: the library's clock is the machine's, and only ours is corrected when that is wrong.
-            stripe.WebhookSignature.verify_header(body, signature, self._secret)
-            _check_recent(signature)
-            return _event(body)
-        except (stripe.SignatureVerificationError, ValueError, KeyError, TypeError) as exc:
-            raise SignatureError("signature_refused") from exc
 
     async def checkout(self, *, draft_id: str, plan: Plan, currency: Currency, email: str, locale: str, web_url: str
     ) -> tuple[str, str]:  # fmt: skip

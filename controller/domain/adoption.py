@@ -99,11 +99,17 @@ class OpsCommit(Base):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a commit asks of one box, and the file as it stands at the tip: its spec, rev and all, as JSON."""
+    """What a commit asks of one box, and the file as it stands at the tip: its spec, rev and all, as JSON.
+
+    ``standby``: it was asked of a box that nobody owns. ``customer``: who owns it by the file, where Postgres has lost
+    the purchase.
+    """
 
     fields: Mapping[str, Any]
     overrides: Mapping[str, Any] | None
     spec: Mapping[str, Any]
+    standby: bool = False
+    customer: str | None = None
 
 
 async def head(session: AsyncSession) -> str | None:
@@ -151,13 +157,16 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
     """The box is as ops want it, and a job confirms it in Git with the next rev, after all that were queued before.
 
     The job says every field in which Git would differ, so it has the last word over those. Raises Conflict if the
-    box's row rules the step out.
+    box's row rules the step out, also because a purchase has claimed the box since it was judged.
     """
     box = await boxes.get(session, box_id, lock=True)
     state, deletion = State(box.state), Deletion(box.deletion)
     fields = dict(wanted.fields)
-    _check(box, fields)
+    _check(box, wanted)
+    found = await _own(session, box, wanted.customer)
     await _enter(session, mint, box, State(fields.pop("state", state)), why)
+    if found:
+        await _subscribe(session, box)
     if "release" in fields:
         await rollouts.overruled(session, box, fields["release"], why.actor)
     for name, value in fields.items():
@@ -188,10 +197,8 @@ async def adopt_new(session: AsyncSession, mint: Mint, box: Box, git: Mapping[st
     comes from the draft with the box's own id, if ``gitops new-box`` left one; a bot token was sealed under it too.
     """
     draft = await session.get(Draft, box.id)
-    if await session.get(Customer, box.customer_id) is None:
-        email = draft.email if draft else NOBODY
-        session.add(Customer(id=box.customer_id, email=email, locale=box.locale))
-        await session.flush()
+    if box.customer_id is not None:
+        await _customer(session, box.customer_id, draft.email if draft else NOBODY, box.locale)
     if draft is not None:
         box.agent_name, box.telegram_users = draft.agent_name, draft.telegram_users
         await session.delete(draft)
@@ -203,7 +210,7 @@ async def adopt_new(session: AsyncSession, mint: Mint, box: Box, git: Mapping[st
     if box.state in {State.STANDBY, State.ACTIVE, State.SUSPENDED}:
         issued = await lifecycle.issue_tokens(session, mint, box.id)
         box.secret_versions = {**box.secret_versions, **issued}
-    if box.state != State.STANDBY:
+    if box.customer_id is not None:
         await _subscribe(session, box)
     await progress.add(session, box.id, "adopted", sha=why.cause)
     spec = boxes.spec(box)
@@ -212,11 +219,28 @@ async def adopt_new(session: AsyncSession, mint: Mint, box: Box, git: Mapping[st
     return await _job(session, box, verb, {**changed, "rev": box.rev}, why)
 
 
-def _check(box: Box, fields: Mapping[str, Any]) -> None:
-    old, new = State(box.state), State(fields.get("state", box.state))
+def _check(box: Box, wanted: Wanted) -> None:
+    old, new = State(box.state), State(wanted.fields.get("state", box.state))
+    if wanted.standby and box.customer_id is not None:
+        raise Conflict("box_claimed", box=box.id)
     states.check(old, new, Deletion(box.deletion))
-    if fields.get("deletion", box.deletion) != box.deletion and not states.decides(old, new):
+    if wanted.fields.get("deletion", box.deletion) != box.deletion and not states.decides(old, new):
         raise Conflict("deletion_of_a_box_that_is_not_condemned", box=box.id, state=box.state)
+
+
+async def _own(session: AsyncSession, box: Box, customer_id: str | None) -> bool:
+    """The box that nobody owned is the customer's that the file names; whether there was one to name."""
+    if box.customer_id is not None or customer_id is None:
+        return False
+    await _customer(session, customer_id, NOBODY, box.locale)
+    box.customer_id = customer_id
+    return True
+
+
+async def _customer(session: AsyncSession, customer_id: str, email: str, locale: str) -> None:
+    if await session.get(Customer, customer_id) is None:
+        session.add(Customer(id=customer_id, email=email, locale=locale))
+        await session.flush()
 
 
 async def _enter(session: AsyncSession, mint: Mint, box: Box, state: State, why: Why) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, select, update
+from sqlalchemy import CheckConstraint, ForeignKey, Index, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -14,6 +14,7 @@ from controller.core import clock, ids
 from controller.core.db import Base
 from controller.core.errors import NotFound
 from controller.core.settings import Group
+from controller.domain import plans, releases
 from controller.domain.states import RUNNING, Deletion, State
 
 
@@ -39,11 +40,15 @@ class Box(Base):
     __tablename__ = "boxes"
     __table_args__ = (
         Index("ix_boxes_condemned", "condemned_at", postgresql_where="state = 'condemned'"),
+        Index("ix_boxes_standby", "created_at", postgresql_where="state = 'standby'"),
         Index("ix_boxes_unretired", "id", postgresql_where="state = 'destroyed' AND retired_at IS NULL"),
+        CheckConstraint("customer_id IS NOT NULL OR state IN ('standby', 'condemned', 'destroyed')", name="owner"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ids.new)
-    customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"), index=True)
+    customer_id: Mapped[str | None] = mapped_column(ForeignKey("customers.id"), index=True)
+    """Whose it is; None for a standby, and for one that ended without ever having been claimed."""
+
     cell: Mapped[str]
     rev: Mapped[int]
     state: Mapped[str]
@@ -101,6 +106,32 @@ class Box(Base):
     def runs(self) -> bool:
         """Whether the desired state has a pod."""
         return State(self.state) in RUNNING
+
+
+async def blank(session: AsyncSession, settings: BoxSettings, plan: str) -> Box:
+    """A box of the plan before anybody owns it: a standby at rev 1, in neutral words and without secrets.
+
+    It is on the release in force and not in the session yet.
+    """
+    return Box(
+        cell=settings.cell,
+        rev=1,
+        state=State.STANDBY.value,
+        deletion=Deletion.HELD.value,
+        plan=plan,
+        volume_gib=plans.get(plan).resources.volume_gib,
+        release=await releases.in_force(session, settings.box_ring, settings.box_release),
+        ring=settings.box_ring,
+        locale="en",
+        niche="general",
+        model="default",
+        thinking="low",
+        profile=1,
+        secret_versions={},
+        agent_name="Claw",
+        telegram_users=[],
+        suspended_for=[],
+    )
 
 
 async def get(session: AsyncSession, box_id: str, *, lock: bool = False) -> Box:

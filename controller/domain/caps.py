@@ -1,6 +1,8 @@
 """How much the git writer does to boxes unattended: past a cap a job waits for an approval, and other jobs go on.
 
-Counted in boxes, not jobs: one that is condemned, approved for deletion and erased within the hour counts once. A job
+Counted in boxes, not jobs: one that is condemned, approved for deletion and erased within the hour counts once. A box
+that nobody owns is not counted: its end takes nothing from anybody, and a pool that is renewed for a new release must
+not use up what customers' cancellations need. A job
 is judged once, when it is first claimed, in the claim's transaction and under a lock of the database. So neither a
 restart nor a second writer counts it again or lets more through. What an admin approved uses up nothing.
 """
@@ -19,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controller.core import clock, db
 from controller.core.settings import Group
 from controller.domain import jobs
+from controller.domain.boxes import Box
 from controller.domain.jobs import ApprovalNeeded, Job, JobState, Verb
 
 REACHED = "cap_reached"
@@ -120,10 +123,10 @@ async def _screened(session: AsyncSession, settings: CapSettings, batch: Sequenc
     """The batch as it is now that nobody else claims, each box's jobs only up to the first that must not go."""
     again = select(Job).where(Job.id.in_([job.id for job in batch])).execution_options(populate_existing=True)
     (await session.scalars(again)).all()
-    counts = await _counts(session, settings)
+    counts, owned = await _counts(session, settings), await _owned(session, batch)
     claimed, held = Claimed(), set[str]()
     for job in batch:
-        counted = kind(job)
+        counted = kind(job) if job.box_id in owned else None
         if job.box_id in held or job.state != JobState.QUEUED:
             held.add(job.box_id)
         elif counted is None or REACHED in jobs.approved(job) or _let_in(job, counts[counted]):
@@ -133,6 +136,11 @@ async def _screened(session: AsyncSession, settings: CapSettings, batch: Sequenc
             if job.state == JobState.NEEDS_APPROVAL:
                 claimed.parked.append(job)
     return claimed
+
+
+async def _owned(session: AsyncSession, batch: Sequence[Job]) -> set[str]:
+    ids = {job.box_id for job in batch}
+    return set(await session.scalars(select(Box.id).where(Box.id.in_(ids), Box.customer_id.is_not(None))))
 
 
 def _let_in(job: Job, count: _Count) -> bool:

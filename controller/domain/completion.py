@@ -8,10 +8,12 @@ from controller.core import clock
 from controller.domain import boxes, jobs, letters, notices, progress
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
-from controller.domain.states import State
 
-NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
+NEEDS_GATEWAY = frozenset({Verb.PROVISION.value, Verb.PREPARE.value, Verb.REACTIVATE.value})
 """Verbs after which the gateway itself must have reported ready, with its own token."""
+
+STARTS = frozenset({Verb.PROVISION.value, Verb.CLAIM.value})
+"""Verbs at whose end the customer's agent is live."""
 
 
 async def report_ready(
@@ -38,7 +40,7 @@ async def finish(session: AsyncSession, box: Box) -> list[str]:
         if _complete(job, box):
             jobs.done(job)
             await progress.add(session, box.id, "done", job=job.id, verb=job.verb, rev=job.rev)
-            if job.verb == Verb.PROVISION:
+            if job.verb in STARTS:
                 written += await notices.write(session, box, letters.AGENT_LIVE, job.id)
     return written
 
@@ -46,11 +48,14 @@ async def finish(session: AsyncSession, box: Box) -> list[str]:
 def _complete(job: Job, box: Box) -> bool:
     if box.synced_rev > job.rev:
         return True
+    if job.verb == Verb.CLAIM:
+        # It ran before and stayed ready: only the profile tells that it is the customer's now.
+        return bool(box.ready_profile >= job.fields["profile"])
     if job.verb == Verb.UPDATE_CONNECTIONS:
         return not box.runs() or box.ready_profile >= job.fields["profile"]
     if job.verb == Verb.UPGRADE:
         # by name, because until its pod is replaced the former release may report a new profile
-        return box.state != State.ACTIVE or (box.ready_at is not None and box.ready_release == job.fields["release"])
+        return not box.runs() or (box.ready_at is not None and box.ready_release == job.fields["release"])
     if job.verb not in NEEDS_GATEWAY:
         return True
     return box.ready_at is not None

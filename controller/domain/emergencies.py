@@ -29,9 +29,9 @@ async def stop(session: AsyncSession, box: Box, why: Why, reason: str) -> Stoppa
     standing = await stoppages.open_of(session, box.id, lock=True)
     if standing is not None and standing.lifted_at is None:
         return standing
-    await tokens.revoke_all(session, box.id)
     if box.state != State.CONDEMNED:
         await lifecycle.suspend(session, box, why, STOPPED)
+    await tokens.revoke_all(session, box.id)
     newest = await _newest_job(session, box.id)
     if standing is not None:  # it was lifted, and Argo CD is still held off
         standing.lifted_at = standing.lifted_by = standing.halted_at = None

@@ -39,11 +39,13 @@ STUCK_AFTER = timedelta(minutes=15)
 class Verb(StrEnum):
     """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention.
 
-    ``adopt`` confirms what ops changed, where no other verb says it; ``upgrade`` is a rollout's, back and forth.
-    ``retire`` takes the file of a destroyed one away.
+    ``prepare`` makes a standby, and ``claim`` gives it to who has paid. ``adopt`` confirms what ops changed, where no
+    other verb says it; ``upgrade`` is a rollout's, back and forth. ``retire`` takes the file of a destroyed one away.
     """
 
     PROVISION = "provision"
+    PREPARE = "prepare"
+    CLAIM = "claim"
     RESIZE = "resize"
     SUSPEND = "suspend"
     REACTIVATE = "reactivate"

@@ -20,6 +20,7 @@ from controller.core.errors import Conflict
 from controller.core.settings import Group
 from controller.domain import (
     boxes,
+    claims,
     connections,
     customers,
     jobs,
@@ -92,34 +93,37 @@ async def converge(session: AsyncSession, mint: Mint, facts: Facts, why: Why) ->
 
 
 async def provision(session: AsyncSession, mint: Mint, row: Subscription, draft: Draft, why: Why) -> Job:
-    """Make the subscription's box from the draft, with tokens and sealed secrets, and the job to commit it."""
-    box = Box(
-        customer_id=row.customer_id,
-        cell=mint.settings.cell,
-        rev=1,
-        state=State.ACTIVE.value,
-        deletion=Deletion.HELD.value,
-        plan=row.plan,
-        volume_gib=plans.get(row.plan).resources.volume_gib,
-        release=await releases.in_force(session, mint.settings.box_ring, mint.settings.box_release),
-        ring=mint.settings.box_ring,
-        locale=draft.locale,
-        niche=draft.niche,
-        model="default",
-        thinking="low",
-        profile=1,
-        secret_versions={},
-        agent_name=draft.agent_name,
-        telegram_users=draft.telegram_users[: plans.get(row.plan).telegram_users],
-        suspended_for=[],
-    )
-    session.add(box)
-    await session.flush()
+    """The subscription has its box as the draft says, a standby or else a new one; the job to commit it."""
+    claimed = await claims.take(session, mint.settings, row.plan)
+    box = claimed or await boxes.blank(session, mint.settings, row.plan)
+    box.customer_id, box.state = row.customer_id, State.ACTIVE.value
+    box.locale, box.niche, box.agent_name = draft.locale, draft.niche, draft.agent_name
+    box.ring, box.model, box.thinking = mint.settings.box_ring, "default", "low"
+    box.telegram_users = draft.telegram_users[: plans.get(row.plan).telegram_users]
+    if claimed is None:
+        session.add(box)
+        await session.flush()
+        issued = await issue_tokens(session, mint, box.id)
+    else:
+        box.rev, box.profile = box.rev + 1, box.profile + 1
+        issued = await claims.renew(session, mint.sealer, mint.pepper, box)
     telegram = await vault.hand_over(session, mint.sealer, draft.id, box.id, vault.TELEGRAM)
-    box.secret_versions = {"telegram": telegram or 1, **await issue_tokens(session, mint, box.id)}
+    box.secret_versions = {"telegram": telegram or 1, **issued}
     row.box_id, row.condition = box.id, None
     await progress.add(session, box.id, "paid")
-    return await _job(session, box, Verb.PROVISION, boxes.spec(box), why)
+    if claimed is None:
+        return await _job(session, box, Verb.PROVISION, boxes.spec(box), why)
+    written = {name: value for name, value in boxes.spec(box).items() if name in claims.FIELDS}
+    return await _job(session, box, Verb.CLAIM, written, why)
+
+
+async def prepare(session: AsyncSession, mint: Mint, plan: str, why: Why) -> Job:
+    """One more standby box of the plan, with tokens of its own, and the job to commit it."""
+    box = await boxes.blank(session, mint.settings, plan)
+    session.add(box)
+    await session.flush()
+    box.secret_versions = {"telegram": 1, **await issue_tokens(session, mint, box.id)}
+    return await _job(session, box, Verb.PREPARE, boxes.spec(box), why)
 
 
 async def condemn(session: AsyncSession, box: Box, why: Why) -> Job | None:
@@ -135,7 +139,7 @@ async def condemn(session: AsyncSession, box: Box, why: Why) -> Job | None:
 
 async def suspend(session: AsyncSession, box: Box, why: Why, reason: str = ADMIN) -> Job | None:
     """Stop the box for ``reason``; data, tokens' names and volume stay."""
-    _alive(box)
+    _serving(box)
     return await _apply(session, box, why, plan=box.plan, reasons={*box.suspended_for, reason})
 
 
@@ -144,9 +148,9 @@ async def reactivate(session: AsyncSession, mint: Mint, box: Box, why: Why, reas
 
     A condemned box comes back with new tokens and the release that is in force for its ring.
     """
-    if box.state == State.CONDEMNED:
+    if box.state == State.CONDEMNED and box.customer_id is not None:
         return await _bring_back(session, mint, box, why)
-    _alive(box)
+    _serving(box)
     return await _apply(session, box, why, plan=box.plan, reasons=set(box.suspended_for) - {reason})
 
 
@@ -155,12 +159,12 @@ async def resize(session: AsyncSession, box: Box, plan: str, why: Why) -> Job | 
 
     Raises Invalid for an unknown plan.
     """
-    _alive(box)
+    _serving(box)
     return await _apply(session, box, why, plan=plans.get(plan).name.value, reasons=set(box.suspended_for))
 
 
 async def upgrade(session: AsyncSession, box: Box, release: str, why: Why) -> Job | None:
-    """Give the box another release of its chart, newer or older; None if it has it.
+    """Give the box, a standby too, another release of its chart, newer or older; None if it has it.
 
     Raises Conflict for a box that has ended.
     """
@@ -199,13 +203,15 @@ async def issue_tokens(session: AsyncSession, mint: Mint, box_id: str) -> dict[s
 async def end_retention(session: AsyncSession, settings: LifecycleSettings, limit: int = 20) -> list[Job]:
     """The next step for condemned boxes whose time is up: approve the deletion, then, once applied, erase.
 
-    A box whose newest job failed waits for a human: Git and the cluster do not have the step before.
+    What nobody ever owned has no data to keep, so its time is up at once. A box whose newest job failed waits for a
+    human: Git and the cluster do not have the step before.
     """
     failed = and_(Job.rev == Box.rev, Job.state == JobState.FAILED)
     busy = exists().where(Job.box_id == Box.id, or_(Job.state.in_(jobs.OPEN), failed))
     query = (
         select(Box)
-        .where(Box.state == State.CONDEMNED, Box.condemned_at <= clock.now() - settings.retention, ~busy)
+        .where(Box.state == State.CONDEMNED, ~busy)
+        .where(or_(Box.condemned_at <= clock.now() - settings.retention, Box.customer_id.is_(None)))
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     )
@@ -300,7 +306,7 @@ def _resized(box: Box, plan: str) -> dict[str, Any]:
 
 
 async def _move_connection(session: AsyncSession, box: Box, provider: str, status: Status, why: Why) -> Job | None:
-    _alive(box)
+    _serving(box)
     if not await connections.move(session, box.id, provider, status):
         return None
     waiting = await jobs.untouched(session, box.id, Verb.UPDATE_CONNECTIONS)
@@ -337,3 +343,9 @@ async def _job(session: AsyncSession, box: Box, verb: Verb, fields: dict[str, An
 def _alive(box: Box) -> None:
     if box.state in {State.CONDEMNED, State.DESTROYED}:
         raise Conflict("box_ended", box=box.id, state=box.state)
+
+
+def _serving(box: Box) -> None:
+    _alive(box)
+    if box.customer_id is None:
+        raise Conflict("box_unowned", box=box.id, state=box.state)

@@ -86,11 +86,16 @@ class Notice(Base):
 
 
 async def write(session: AsyncSession, box: Box, kind: Kind, occasion: str, **facts: Any) -> list[str]:
-    """Write the kind's notices for the box's readers unless this occasion has them already; the new ones' ids."""
+    """Write the kind's notices for the box's readers unless this occasion has them already; the new ones' ids.
+
+    A box that nobody owns has no readers.
+    """
+    if box.customer_id is None:
+        return []
     rows = [
         {"channel": channel.value, "dedupe_key": key, "recipient": recipient}
         for channel in kind.channels
-        for key, recipient in _readers(box, channel, occasion)
+        for key, recipient in _readers(box, box.customer_id, channel, occasion)
     ]
     made = {"box_id": box.id, "kind": kind.name, "facts": facts, "state": NoticeState.WAITING.value, "attempts": 0}
     times = {"next_attempt_at": clock.now(), "created_at": clock.now()}
@@ -183,9 +188,9 @@ def backoff(failures: int) -> timedelta:
     return attempts.backoff(failures, timedelta(seconds=5), timedelta(hours=1))
 
 
-def _readers(box: Box, channel: Channel, occasion: str) -> list[tuple[str, str]]:
+def _readers(box: Box, customer_id: str, channel: Channel, occasion: str) -> list[tuple[str, str]]:
     if channel == Channel.EMAIL:
-        return [(occasion, box.customer_id)]
+        return [(occasion, customer_id)]
     return [(f"{occasion}:{user}", str(user)) for user in box.telegram_users]
 
 

@@ -66,6 +66,11 @@ async def forget(session: AsyncSession, settings: PodMetricsSettings) -> None:
     await session.execute(delete(PodMetric).where(PodMetric.at < clock.now() - settings.pod_metrics_retention))
 
 
+async def restart(session: AsyncSession, box_id: str) -> None:
+    """Nothing is known of what the box used so far: that was nobody's to see."""
+    await session.execute(delete(PodMetric).where(PodMetric.box_id == box_id))
+
+
 async def since(session: AsyncSession, box_id: str, start: datetime) -> list[PodMetric]:
     """The box's measurements from ``start`` on, oldest first; where there is no row, nothing was measured."""
     query = select(PodMetric).where(PodMetric.box_id == box_id, PodMetric.at >= start).order_by(PodMetric.at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, func, select
+from sqlalchemy import ForeignKey, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -30,6 +30,11 @@ async def add(session: AsyncSession, box_id: str, name: str, **facts: Any) -> No
     last = await session.scalar(select(func.max(ProgressEvent.seq)).where(ProgressEvent.box_id == box_id))
     session.add(ProgressEvent(box_id=box_id, seq=(last or 0) + 1, name=name, facts=facts))
     await session.flush()
+
+
+async def restart(session: AsyncSession, box_id: str) -> None:
+    """The box has no milestones, and the next is its first: what came before was nobody's to watch."""
+    await session.execute(delete(ProgressEvent).where(ProgressEvent.box_id == box_id))
 
 
 async def since(session: AsyncSession, box_id: str, after: int = 0) -> list[ProgressEvent]:

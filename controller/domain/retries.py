@@ -14,6 +14,16 @@ from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.lifecycle import Why
 
+_AGAIN = {
+    Verb.PROVISION.value: Verb.REACTIVATE.value,
+    Verb.PREPARE.value: Verb.REACTIVATE.value,
+    Verb.CLAIM.value: Verb.UPDATE_CONNECTIONS.value,
+}
+"""Verbs that are said once in a box's life: a second would tell the customer a second time that the agent is there."""
+
+_AWAITED = {Verb.UPDATE_CONNECTIONS.value: ("profile",), Verb.UPGRADE.value: ("release",)}
+"""The fields that a verb's job has to name, since what the gateway reports is held against them."""
+
 _IN_GIT = (JobState.COMMITTED, JobState.SYNCED, JobState.DONE)
 
 
@@ -46,12 +56,9 @@ async def renew(session: AsyncSession, box: Box, why: Why) -> Job:
     [newest] = await session.scalars(select(Job).where(Job.box_id == box.id, Job.rev == box.rev))
     if newest.verb == Verb.RETIRE or newest.state not in _IN_GIT:
         raise Conflict("box_not_renewable", box=box.id, verb=newest.verb, state=newest.state)
-    # a second provision would tell the customer a second time that the agent is there
-    verb = Verb.REACTIVATE.value if newest.verb == Verb.PROVISION else newest.verb
+    verb = _AGAIN.get(newest.verb, newest.verb)
     box.rev += 1
-    fields: dict[str, object] = {"rev": box.rev}
-    if newest.verb == Verb.UPDATE_CONNECTIONS:
-        fields["profile"] = box.profile
+    fields = {"rev": box.rev, **{name: getattr(box, name) for name in _AWAITED.get(verb, ())}}
     job = Job(box_id=box.id, verb=verb, rev=box.rev, fields=fields, actor=why.actor, cause=why.cause)
     session.add(job)
     await session.flush()

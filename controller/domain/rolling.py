@@ -19,7 +19,6 @@ from controller.domain.jobs import Job, JobState
 from controller.domain.lifecycle import Why
 from controller.domain.releases import Move, MoveState, Rollout, RolloutState
 from controller.domain.rollouts import RingCount
-from controller.domain.states import State
 
 UNDONE_A_STEP = 200
 FALLS = 3
@@ -84,7 +83,7 @@ def judge(look: Look, rollout: Rollout) -> tuple[MoveState, str | None]:
 
 
 def _is_healthy(box: Box, job: Job) -> bool:
-    reported = box.state != State.ACTIVE or box.ready_release == job.fields["release"]
+    reported = not box.runs() or box.ready_release == job.fields["release"]
     return box.synced_rev >= job.rev and box.ill_since is None and reported
 
 

@@ -10,8 +10,8 @@ from controller.core.errors import Conflict
 class State(StrEnum):
     """What Git says about a box.
 
-    standby: booted and owned by nobody · active: runs · suspended: no pod, all kept · condemned: no pod,
-    tokens revoked, data kept until the retention ends · destroyed: nothing left but the file.
+    standby: booted and owned by nobody, until a purchase claims it · active: runs · suspended: no pod, all kept ·
+    condemned: no pod, tokens revoked, data kept until the retention ends · destroyed: nothing left but the file.
     """
 
     STANDBY = "standby"

@@ -82,6 +82,12 @@ async def issue_proxy(
     return version
 
 
+async def revoke_proxy(session: AsyncSession, box_id: str) -> None:
+    """From the commit on, no proxy token that the box has had opens anything."""
+    standing = (ProxyToken.box_id == box_id) & ProxyToken.revoked_at.is_(None)
+    await session.execute(update(ProxyToken).where(standing).values(revoked_at=clock.now()))
+
+
 async def revoke_all(session: AsyncSession, box_id: str) -> None:
     """From the commit on, no token of the box opens anything."""
     for table in (ProxyToken, AgentToken):

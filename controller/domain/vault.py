@@ -96,5 +96,11 @@ async def forget(session: AsyncSession, owner: str) -> None:
     await session.execute(delete(SealedSecret).where(SealedSecret.owner == owner))
 
 
+async def forget_older(session: AsyncSession, owner: str, name: str, version: int) -> None:
+    """Delete what ``owner`` had as ``name`` before ``version``."""
+    older = (SealedSecret.owner == owner) & (SealedSecret.name == name) & (SealedSecret.version < version)
+    await session.execute(delete(SealedSecret).where(older))
+
+
 def _context(owner: str, name: str, version: int) -> str:
     return f"{owner}|{name}|{version}"

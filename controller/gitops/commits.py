@@ -20,7 +20,7 @@ from controller.core import clock, failpoints
 from controller.core import log as logs
 from controller.core.errors import CloudError, Permanent, Temporary
 from controller.domain.git_remote import EVERYTHING_REFUSED
-from controller.domain.jobs import ApprovalNeeded
+from controller.domain.jobs import ApprovalNeeded, Verb
 from controller.domain.retirements import SINCE
 from controller.gitops import answers, children, guards, history, manifests, retirements, steps
 from controller.gitops.guards import GuardBreached
@@ -34,6 +34,9 @@ SAMPLE = 3
 """Of how many boxes a job is tried by itself, to tell a remote that refuses everything from jobs that are bad."""
 _CAUSES = {"stripe": "Stripe-Event", "ops": "Ops-Commit", "rollout": "Rollout"}
 """The trailer of what led to a job, by the kind of its actor."""
+
+_MAKES = frozenset({Verb.PROVISION.value, Verb.PREPARE.value})
+"""Verbs for a box that has no file yet."""
 
 _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 1.0
@@ -56,7 +59,7 @@ class Intent:
 
     job_id: str
     box_id: str
-    customer_id: str
+    customer_id: str | None
     cell: str
     verb: str
     rev: int
@@ -145,7 +148,7 @@ def write(repository: Repository, intents: Sequence[Intent]) -> Outcome:
 
 def about(intent: Intent, words: str) -> bool:
     """Whether the remote's words name the job, its box or its customer."""
-    return any(one in words for one in (intent.job_id, intent.box_id, intent.customer_id))
+    return any(one in words for one in (intent.job_id, intent.box_id, intent.customer_id) if one is not None)
 
 
 def message(intent: Intent) -> str:
@@ -155,7 +158,7 @@ def message(intent: Intent) -> str:
         "",
         f"Job-Id: {intent.job_id}",
         f"Box: {intent.box_id}",
-        f"Customer: {_word(intent.customer_id)}",
+        *([f"Customer: {_word(intent.customer_id)}"] if intent.customer_id is not None else []),
         f"Action: {_word(intent.verb)}",
         f"Actor: {_word(intent.actor)}",
         *(f"Approved-By: {_word(actor)}" for actor in sorted(set(intent.approvals.values()))),
@@ -286,18 +289,21 @@ def _read(repository: Repository, tip: str, intents: Sequence[Intent], outcome: 
 
 
 def apply(intent: Intent, content: bytes | None) -> bytes:
-    """The box's file after the intent: a new one for ``provision``, else only the job's fields changed.
+    """The box's file after the intent: a new one for ``provision`` and ``prepare``, else only the job's fields changed,
+    and the customer set by a ``claim``.
 
     Raises ManifestError if the result is not valid, RevBehind if Git has this rev or a newer one already, FileBroken
     if what Git has is no box, and what ``guards.check`` does if no job may take that step from what Git has now.
     """
-    if content is None and intent.verb == "provision":
+    if content is None and intent.verb in _MAKES:
         new = partial(guards.check_new, approved=intent.approvals)
         return manifests.create(intent.box_id, intent.customer_id, intent.fields, new)
     current, known = _current(intent, content)
     fields = guards.grown(current, intent.fields)
     may_release = steps.may_release(intent.verb, intent.actor)
-    return manifests.change(known, fields, partial(guards.check, approved=intent.approvals, may_release=may_release))
+    allow = partial(guards.check, approved=intent.approvals, may_release=may_release)
+    owner = intent.customer_id if intent.verb == Verb.CLAIM else None
+    return manifests.change(known, fields, allow, customer=owner)
 
 
 def _current(intent: Intent, content: bytes | None) -> tuple[Manifest, bytes]:

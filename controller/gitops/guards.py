@@ -17,7 +17,7 @@ from typing import Any
 from controller.core.errors import Conflict, Permanent
 from controller.domain import states
 from controller.domain.jobs import ApprovalNeeded
-from controller.domain.states import Deletion
+from controller.domain.states import Deletion, State
 from controller.gitops.history import Entry, Touched
 from controller.gitops.manifests import Manifest
 from controller.gitops.repository import PLAIN
@@ -79,6 +79,8 @@ def _breaches(before: Manifest, after: Manifest, may_release: bool) -> Iterator[
         states.check(old.state, new.state, old.deletion)
     except Conflict:
         yield "state", f"{old.state}/{old.deletion}", new.state
+    if before.metadata.customer != after.metadata.customer and not _is_claim(before, after):
+        yield "customer", before.metadata.customer, after.metadata.customer
     if old.deletion != new.deletion and not states.decides(old.state, new.state):
         yield "deletion", f"{old.state}/{old.deletion}", f"{new.state}/{new.deletion}"
     if old.release != new.release and not may_release:
@@ -87,6 +89,12 @@ def _breaches(before: Manifest, after: Manifest, may_release: bool) -> Iterator[
         yield "volume", volume(before), volume(after)
     if old.plan != new.plan:
         yield from (("resources", f"{high}={most}", f"{low}={asked}") for low, asked, high, most in crossed(after))
+
+
+def _is_claim(before: Manifest, after: Manifest) -> bool:
+    """Whether nobody's box becomes somebody's; ops may have condemned it while the claim was on its way."""
+    waited = before.spec.state in {State.STANDBY, State.CONDEMNED} and before.metadata.customer is None
+    return waited and after.spec.state == State.ACTIVE
 
 
 def _check_volume(made: Manifest, approved: Collection[str]) -> None:

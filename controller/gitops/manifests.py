@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
@@ -44,10 +45,10 @@ class _Part(BaseModel):
 
 
 class Metadata(_Part):
-    """Whose box it is; never changes."""
+    """Which box it is and whose. A standby names no customer until a purchase claims it; then that never changes."""
 
     id: Id
-    customer: Id
+    customer: Id | None = None
 
 
 class SecretVersions(_Part):
@@ -103,6 +104,14 @@ class Manifest(_Part):
     spec: Spec
     overrides: Overrides = Overrides()
 
+    @model_validator(mode="after")
+    def _owned_as_its_state_says(self) -> Manifest:
+        owned, state = self.metadata.customer is not None, self.spec.state
+        if owned if state == State.STANDBY else not owned and state in {State.ACTIVE, State.SUSPENDED}:
+            rule = "belongs to nobody" if owned else "belongs to a customer"
+            raise PydanticCustomError("owner", "a box that is {state} {rule}", {"state": state.value, "rule": rule})
+        return self
+
 
 def path(cell: str, box_id: str) -> str:
     """Where the box's file is: ``cells/<cell>/boxes/<hh>/<id>.yaml``; ``hh`` from SHA-1 of the id.
@@ -125,9 +134,9 @@ def application_set(box_id: str) -> str:
 
 
 def create(
-    box_id: str, customer_id: str, spec: dict[str, Any], allow: Callable[[Manifest], None] = lambda made: None
+    box_id: str, customer_id: str | None, spec: dict[str, Any], allow: Callable[[Manifest], None] = lambda made: None
 ) -> bytes:
-    """The file of a new box.
+    """The file of a new box; one for a standby has no customer.
 
     Raises ManifestError if the spec is not valid, and what ``allow`` raises about the manifest.
     """
@@ -145,18 +154,24 @@ def read(content: bytes) -> Manifest:
 
 
 def change(
-    content: bytes, fields: dict[str, Any], allow: Callable[[Manifest, Manifest], None] = lambda before, after: None
+    content: bytes,
+    fields: dict[str, Any],
+    allow: Callable[[Manifest, Manifest], None] = lambda before, after: None,
+    *,
+    customer: str | None = None,
 ) -> bytes:
-    """``content`` with ``fields`` of its spec set; all else, comments included, stays as it was.
+    """``content`` with ``fields`` of its spec set, and owned by ``customer`` if one is given; all else stays as it was.
 
-    ``fields`` maps a dotted path below ``spec`` (``state``, ``secrets.agent``) to a JSON value. Returns
-    ``content`` itself when nothing changes. Raises ManifestError if the result would be invalid, and what
+    ``fields`` maps a dotted path below ``spec`` (``state``, ``secrets.agent``) to a JSON value. Comments are kept.
+    Returns ``content`` itself when nothing changes. Raises ManifestError if the result would be invalid, and what
     ``allow`` raises about the step from the one manifest to the other.
     """
     document = _load(content)
     before = _validated(document)
     for dotted, value in fields.items():
         _set(document["spec"], dotted, value)
+    if customer is not None:
+        document["metadata"]["customer"] = _quoted(customer)
     after = _validated(document)
     allow(before, after)
     return content if after == before else _dump(document)

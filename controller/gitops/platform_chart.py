@@ -31,7 +31,9 @@ Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 NodePort = Annotated[int, Field(strict=True, ge=30000, le=32767)]
 Cap = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+Standbys = Annotated[int, Field(strict=True, ge=0, le=500)]
 Replicas = Annotated[int, Field(strict=True, ge=1, le=50)]
+Seconds = Annotated[int, Field(strict=True, ge=5, le=60)]
 Gibibytes = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 
@@ -74,6 +76,12 @@ class Settings(_Values):
     llm_upstream_url: Url
     """An OpenAI-compatible base address, ``/v1`` included."""
 
+    stripe_api_url: Url | None = None
+    """A stand-in for Stripe; None: Stripe."""
+
+    telegram_api_url: Url | None = None
+    """A stand-in for Telegram, or a Bot API server of our own; None: Telegram."""
+
     llm_models: dict[Line, Line] | None = None
     """Public model name → the upstream's."""
 
@@ -82,6 +90,14 @@ class Settings(_Values):
 
     charts_url: Url | None = None
     """The Helm repository with the boxes' chart, as the cells have it; None: nobody can start a rollout."""
+
+    standby_starter: Standbys | None = None
+    standby_pro: Standbys | None = None
+    standby_team: Standbys | None = None
+    """Boxes of each plan that stand by in the cell, booted and unowned (``controller/domain/standbys.py``); 0: none."""
+
+    standby_ready_within: Duration | None = None
+    """A standby that is not ready so long after its commit is replaced."""
 
     mail_from: Line | None = None
     retention: Duration | None = None
@@ -215,6 +231,16 @@ class Destinations(_Values):
     mail: Destination
 
 
+class Monitoring(_Values):
+    """What the Prometheus Operator is told: whom to scrape, and what to alert about (``files/alerts.yaml``)."""
+
+    labels: dict[Key, Line] = {}
+    """By which its Prometheus picks the monitors and rules that it reads; none: it reads all."""
+
+    scrape_seconds: Seconds = 30
+    """At most 60: a rate over the rules' five minutes needs several looks."""
+
+
 class PlatformValues(_Values):
     """All values of ``charts/platform``; what is not named here is refused."""
 
@@ -243,6 +269,9 @@ class PlatformValues(_Values):
 
     nango: Nango | None = None
     """None: there is none."""
+
+    monitoring: Monitoring | None = None
+    """None: nobody is told, as in a cluster without the operator's kinds; pods still carry ``prometheus.io/*``."""
 
     destinations: Destinations
     blocked_cidrs: tuple[Cidr, ...]

@@ -18,7 +18,8 @@ _PRIVATE = [
 ]  # fmt: skip
 """No box reaches these: private, shared, loopback, link-local and metadata, benchmarks, multicast and reserved."""
 
-_PLATFORM = {"api", "token-proxy", "browser-proxy"}
+_PLATFORM = {"api", "token-proxy", "browser-proxy", "telegram"}
+"""The last is a Bot API server of our own, in a cell that names one."""
 _DNS = ({"kubernetes.io/metadata.name": "kube-system"}, {"k8s-app": "kube-dns"})
 
 

@@ -18,6 +18,8 @@ HOW_TO_END = (
     'spec.deletion to "approved", then spec.state to "destroyed", each by a change of its own'
 )
 
+OWNER = "metadata.customer never changes; the platform alone sets it, when a purchase claims a standby"
+
 RELEASING = frozenset({Verb.UPGRADE.value, Verb.REACTIVATE.value, Verb.ADOPT.value})
 """Verbs whose jobs may change a box's release."""
 
@@ -45,7 +47,7 @@ def change(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterat
     """
     after = file.manifest
     if before.metadata.customer != after.metadata.customer:
-        yield file.finding(("metadata", "customer"), "metadata.customer never changes", "metadata")
+        yield file.finding(("metadata", "customer"), OWNER, "metadata")
     for name in () if reverted else _numbered(before, after):
         was = f" back to {before.spec.rev}" if name == "rev" else " back"
         sentence = f"spec.{name} is set by the platform alone, in commits with a Job-Id: put it{was}"

@@ -26,7 +26,7 @@ class Standing:
     """What a box is meant to be, as Postgres has it, where that decides what may come next."""
 
     path: str
-    customer_id: str
+    customer_id: str | None
     state: State
     deletion: Deletion
     retired: bool = False
@@ -38,7 +38,7 @@ class Verdict:
     """A change, judged: either ``faults``, or the file that stands and what of it is to be adopted.
 
     ``fields`` maps names below ``spec`` to JSON values; ``overrides`` is the whole new part if it changed; ``notes``
-    tell what is put back although the file stands.
+    tell what is put back although the file stands. ``standby``: it was judged as a box that nobody owns.
     """
 
     faults: tuple[str, ...] = ()
@@ -47,6 +47,7 @@ class Verdict:
     overrides: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     new: bool = False
+    standby: bool = False
 
     @property
     def asks(self) -> bool:
@@ -110,6 +111,11 @@ def moved(known: Standing, fields: Mapping[str, Any]) -> Standing:
 
 def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
     after = file.manifest
+    own = overrides(after) if after.overrides != before.overrides else None
+    if before.metadata.customer is None and known.customer_id is not None:
+        note = f"{file.path}: a purchase has claimed this standby meanwhile, so nothing of this change to spec stands"
+        foreign = after.metadata.customer is not None and _owner(after, known)
+        return Verdict(faults=(note,)) if foreign else Verdict(after=after, overrides=own, notes=(note,))
     fields = differences(before, after)
     faults = [*_owner(after, known), *_life(fields, known)]
     notes = [
@@ -126,12 +132,12 @@ def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
             notes.append(f"{file.path}: a volume never shrinks, so spec.volume_gib stays {volume(before)}")
     if faults:
         return Verdict(faults=tuple(f"{file.path}: {fault}" for fault in faults))
-    own = overrides(after) if after.overrides != before.overrides else None
-    return Verdict(after=after, fields=fields, overrides=own, notes=tuple(notes))
+    unowned = known.customer_id is None
+    return Verdict(after=after, fields=fields, overrides=own, notes=tuple(notes), standby=unowned)
 
 
 def _owner(after: Manifest, known: Standing) -> list[str]:
-    return [] if after.metadata.customer == known.customer_id else ["metadata.customer never changes"]
+    return [] if after.metadata.customer == known.customer_id else [steps.OWNER]
 
 
 def _life(fields: Mapping[str, Any], known: Standing) -> list[str]:

@@ -5,6 +5,8 @@ Exit code 0 only if the real gateway's answer came back on Telegram and every ch
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -23,9 +25,11 @@ from rich.table import Table
 from controller.core import clock
 from controller.core import log as logs
 from controller.core.errors import CloudError
+from controller.core.settings import load
 from controller.domain.plans import PlanName
+from controller.domain.standbys import StandbySettings
 from controller.sandbox import sightings, talks
-from controller.sandbox.journey import Customer
+from controller.sandbox.journey import POLL_SECONDS, Customer, TooSlow
 from controller.sandbox.processes import tail
 from controller.sandbox.stack import REPO, Stack
 from controller.sandbox.talks import Talk
@@ -33,6 +37,10 @@ from controller.sandbox.talks import Talk
 BOOT = timedelta(seconds=240)
 CHANGE = timedelta(seconds=60)
 REPLY = timedelta(seconds=120)
+PLAN = PlanName.STARTER
+READY = "SELECT count(*) FROM boxes WHERE state = 'standby' AND synced_rev = rev AND ready_profile = profile"
+"""How many standby boxes serve."""
+
 ORDER = ("paid", "stored", "committed", "pushed", "synced", "pod started", "gateway ready", "first reply")
 
 
@@ -46,6 +54,11 @@ class Story:
     reply: str = ""
     sha: str = ""
     usage: dict[str, dict[str, int]] = field(default_factory=dict)
+    standbys: int = 0
+    """How many boxes stood by when the customer came."""
+
+    verb: str = ""
+    """What the purchase took: ``provision``, or ``claim`` of a standby."""
 
     def told(self, talk: Talk) -> None:
         """Show what was said."""
@@ -79,6 +92,7 @@ async def run(json_file: Path | None) -> int:
             status.stop()
             customer = Customer(stack.addresses())
             try:
+                await _stand_by(story, stack)
                 await _buy(story, stack, customer)
                 await _use(story, stack, customer)
                 await _change(story, stack, customer)
@@ -93,14 +107,31 @@ async def run(json_file: Path | None) -> int:
     return 0
 
 
+async def _stand_by(story: Story, stack: Stack) -> None:
+    """Return once the standby boxes are ready that ``STANDBY_STARTER`` asks for; at once if it asks for none."""
+    wanted = load(StandbySettings).wanted(PLAN)
+    with story.console.status("booting the standby boxes"):
+        deadline = clock.now() + BOOT
+        while await _one(stack, READY) < wanted:
+            if clock.now() > deadline:
+                raise TooSlow("standbys_not_ready", wanted=wanted)
+            await asyncio.sleep(POLL_SECONDS)
+    story.standbys = wanted
+
+
 async def _buy(story: Story, stack: Stack, customer: Customer) -> None:
-    await customer.order()
+    await customer.order(PLAN)
     story.console.print("\n[bold]a purchase[/]")
     story.reached("paid", clock.now())
-    watching = sightings.watching(stack.at.kubeconfig, lambda: customer.box_id, story.reached)
-    async with watching:
+    async with contextlib.AsyncExitStack() as until_answered:
+        if story.standbys:
+            story.reached("pod started", story.stages["paid"])
+        else:
+            looking = sightings.watching(stack.at.kubeconfig, lambda: customer.box_id, story.reached)
+            await until_answered.enter_async_context(looking)
         await customer.pay()
-        committed = await customer.milestone("committed", CHANGE, verb="provision")
+        committed = await customer.milestone("committed", CHANGE)
+        story.verb = committed["facts"]["verb"]
         story.reached("stored", await _stored_at(stack))
         story.sha = committed["facts"]["sha"]
         story.reached("committed", datetime.fromisoformat(committed["facts"]["built_at"]))
@@ -110,7 +141,9 @@ async def _buy(story: Story, stack: Stack, customer: Customer) -> None:
         greeted = await talks.greet(customer, REPLY)
         story.reply = greeted.heard
         story.reached("first reply", clock.now())
-        await customer.milestone("done", CHANGE, verb="provision")
+        await customer.milestone("done", CHANGE, verb=story.verb)
+        synced = await customer.milestone("synced", CHANGE, verb=story.verb)
+        story.reached("synced", datetime.fromisoformat(synced["at"]))
     story.told(greeted)
 
 
@@ -188,6 +221,8 @@ def _document(story: Story, stack: Stack) -> dict[str, Any]:
         "stages": stages,
         "paid_to_first_reply_s": round(story.since_paid("first reply"), 3),
         "changes_s": story.changes,
+        "standbys": story.standbys,
+        "verb": story.verb,
         "reply": story.reply,
         "usage": story.usage,
         "commits": _log(stack.at.git),

@@ -25,6 +25,7 @@ _INHERITED = (
     "PATH", "LANG", "TZ", "APP_ENV", "FAILPOINTS", "FAILPOINT_LOG", "RETENTION", "SWEEP_INTERVAL",
     "CAP_ENDINGS_A_BATCH", "CAP_ENDINGS_AN_HOUR", "CAP_DUNNING_AN_HOUR",
     "CAP_RETIREMENTS_A_BATCH", "CAP_RETIREMENTS_AN_HOUR", "RETIRE_AFTER",
+    "STANDBY_STARTER", "STANDBY_PRO", "STANDBY_TEAM", "STANDBY_READY_WITHIN",
 )  # fmt: skip
 
 
@@ -71,17 +72,14 @@ def platform(state: State, at: Addresses, data: Path, repo: Path) -> list[Servic
     """Our own processes, in the order in which they start."""
     store = {"POSTGRES_DSN": at.dsn, "QUEUE_REDIS_URL": at.queue}
     keys = {"SEALING_KEY": state.sealing_key, "TOKEN_PEPPER": state.token_pepper, "CELL": CELL}
-    stripe = {
-        "STRIPE_API_KEY": state.stripe_api_key,
-        "STRIPE_API_URL": state.url("stripe"),
-        "STRIPE_WEBHOOK_SECRET": at.webhook_secret,
-    }
+    stripe = {"STRIPE_API_KEY": state.stripe_api_key, "STRIPE_API_URL": state.url("stripe")}
     cluster = {"KUBECONFIG": str(at.kubeconfig)}
     git = {"GIT_REMOTE": str(at.git), "GIT_CLONE_DIR": str(data / "writer" / "clone.git")}
     api = {
         "API_PORT": str(state.ports["api"]),
         "WEB_URL": state.url("api"),
         "ADMIN_TOKEN": state.admin_token,
+        "STRIPE_WEBHOOK_SECRET": at.webhook_secret,
         "NICHES_DIR": str(repo / "charts/box/files/niches"),
         "CHARTS_URL": f"{state.url('cluster')}/_charts",
     }
@@ -103,7 +101,7 @@ def platform(state: State, at: Addresses, data: Path, repo: Path) -> list[Servic
         _ours("writer", store | keys | git | cluster | _metrics(state, "writer"), says=DRAMATIQ_READY),
         _ours("notices", store | sealing | _post(state) | _metrics(state, "notices"), says=DRAMATIQ_READY),
         _ours("sweeper", store | keys | _metrics(state, "sweeper")),
-        _ours("watcher", store | keys | cluster | POD_METRICS | _metrics(state, "watcher")),
+        _ours("watcher", store | cluster | {"CELL": CELL} | POD_METRICS | _metrics(state, "watcher")),
         _ours("meter", store | _metrics(state, "meter")),
     ]
 

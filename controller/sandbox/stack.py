@@ -24,6 +24,7 @@ from controller.core.db import Database
 from controller.core.settings import DatabaseSettings
 from controller.domain import migrate
 from controller.domain.plans import PLANS
+from controller.gitops import commands
 from controller.sandbox import accounts, images, services, state
 from controller.sandbox.postgres import Postgres
 from controller.sandbox.processes import Command, Process, listening, tail, together
@@ -96,6 +97,7 @@ class Stack:
         return self.data / "logs" / f"{name}.log"
 
     async def _start(self) -> None:
+        commands.check_version()
         self.data.mkdir(parents=True, exist_ok=True)
         if self._temporary:
             self.data.chmod(0o711)
@@ -137,9 +139,7 @@ class Stack:
     async def _open_shop(self) -> str:
         """Prices and our webhook endpoint at Stripe; the endpoint's secret."""
         settings = StripeSettings(
-            stripe_api_key=SecretStr(self.state.stripe_api_key),
-            stripe_api_url=self.state.url("stripe"),
-            stripe_webhook_secret=SecretStr("none yet"),
+            stripe_api_key=SecretStr(self.state.stripe_api_key), stripe_api_url=self.state.url("stripe")
         )
         client = Stripe(settings)
         await client.ensure_prices(PLANS)

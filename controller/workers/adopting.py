@@ -173,7 +173,8 @@ async def _take(session: AsyncSession, mint: Mint, reading: Reading, wish: Wish)
     if wish.verdict.new:
         await adoption.adopt_new(session, mint, new_box(wish.path, after), spec, why)
     elif wish.fields or wish.verdict.notes or wish.verdict.overrides is not None:
-        await adoption.adopt(session, mint, wish.box_id, Wanted(wish.fields, wish.verdict.overrides, spec), why)
+        wanted = Wanted(wish.fields, wish.verdict.overrides, spec, standby=wish.verdict.standby)
+        await adoption.adopt(session, mint, wish.box_id, wanted, why)
 
 
 def new_box(path: str, manifest: Manifest) -> Box:

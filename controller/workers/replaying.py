@@ -163,7 +163,7 @@ async def _take(session: AsyncSession, mint: Mint, one: Difference, manifest: Ma
     fields = {name: git for name, (git, _) in one.fields.items() if name not in {*_NUMBERS, "overrides"}}
     try:
         async with session.begin_nested():
-            wanted = Wanted(fields, verdicts.overrides(manifest), spec)
+            wanted = Wanted(fields, verdicts.overrides(manifest), spec, customer=manifest.metadata.customer)
             await adoption.adopt(session, mint, manifest.metadata.id, wanted, why)
     except Conflict as error:
         log.warning("gitops.replay_refused", box_id=one.box_id, error=str(error))

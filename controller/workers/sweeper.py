@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import Field
@@ -14,9 +15,10 @@ from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, retirements, subscriptions
+from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, retirements, standbys, subscriptions
 from controller.domain.jobs import Job, JobState, Verb
-from controller.domain.lifecycle import LifecycleSettings
+from controller.domain.lifecycle import LifecycleSettings, Mint
+from controller.domain.standbys import StandbySettings
 from controller.workers import health
 
 log = logs.get(__name__)
@@ -39,13 +41,28 @@ class SweeperSettings(Group):
     """A committed job older than this asks Argo CD to look again. 30 s: an ordinary sync takes a few seconds."""
 
 
+@dataclass(frozen=True)
+class Pool:
+    """What keeping the standby boxes takes."""
+
+    mint: Mint
+    settings: StandbySettings
+
+
 async def run(
-    database: Database, bell: Doorbell, settings: SweeperSettings, keep: LifecycleSettings, stop: asyncio.Event
+    database: Database,
+    bell: Doorbell,
+    settings: SweeperSettings,
+    keep: LifecycleSettings,
+    stop: asyncio.Event,
+    pool: Pool | None = None,
 ) -> None:
     """Sweep until ``stop`` is set; a failed sweep is logged and the next one tries again."""
     while not stop.is_set():
         try:
             await sweep(database, bell, keep, settings)
+            if pool is not None:
+                await keep_standbys(database, bell, pool)
         except CloudError as error:
             health.blind()
             FAILURES.labels(error.code).inc()
@@ -70,6 +87,17 @@ async def sweep(
         await bell.ring(bells.COMMITS)
     async with database.transaction() as session:
         await health.observe(session)
+
+
+async def keep_standbys(database: Database, bell: Doorbell, pool: Pool) -> None:
+    """The pool of standby boxes is on its way to what is wanted; the writer is rung for if that took jobs."""
+    async with database.transaction() as session:
+        made = await standbys.keep(session, pool.mint, pool.settings)
+    failpoints.hit("sweeper.standbys_kept")
+    for job in made:
+        log.info("standbys.kept", box_id=job.box_id, job_id=job.id, verb=job.verb)
+    if made:
+        await bell.ring(bells.COMMITS)
 
 
 async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -> None:

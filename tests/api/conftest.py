@@ -30,13 +30,12 @@ ROOT = Path(__file__).parents[2]
 def application(database: Database, queue: QueueSettings, stripe_url: str, mint: Mint) -> FastAPI:
     """The API on these parts."""
     settings = ApiSettings(
-        web_url="http://localhost:9", admin_token=SecretStr(ADMIN_TOKEN), niches_dir=ROOT / "charts/box/files/niches"
-    )
-    shop = StripeSettings(
-        stripe_api_key=SecretStr("sk_test_shop"),
+        web_url="http://localhost:9",
+        admin_token=SecretStr(ADMIN_TOKEN),
         stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),
-        stripe_api_url=stripe_url,
+        niches_dir=ROOT / "charts/box/files/niches",
     )
+    shop = StripeSettings(stripe_api_key=SecretStr("sk_test_shop"), stripe_api_url=stripe_url)
     charts = Charts(ChartSettings())
     return app.create(Parts(settings, database, Stripe(shop), Doorbell(queue), mint, factories.NICHES, charts))
 

@@ -71,6 +71,7 @@ def test_the_project_lets_in_just_the_kinds_that_the_charts_have() -> None:
     made = {("", "Namespace")} | kinds(list(rendered("eu1").values()))
     for environment in deployments.ENVIRONMENTS:
         made |= kinds(deployments.rendered(environment))
+    made |= kinds(deployments.changed(monitoring={}))
     for cell in cells.CELLS:
         made |= kinds(cells.render(cells.values(cell)))
     spec = rendered("eu1")["AppProject/platform"]["spec"]

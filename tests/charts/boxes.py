@@ -27,6 +27,13 @@ def bootstrap_files(niche: str = "pharmacy", locale: str = "pt-BR") -> dict[str,
     return {**texts, "CONNECTIONS.md": CHART / "files/connections" / f"{locale}.md"}
 
 
+def mounted_files() -> dict[str, Path]:
+    """The source of every file that the chart's ConfigMap mounts, by its name there."""
+    folder = CHART / "files/niches"
+    texts = {".".join(file.relative_to(folder).parts): file for file in folder.glob("*/*/*.md")}
+    return texts | {f"connections.{file.name}": file for file in (CHART / "files/connections").iterdir()}
+
+
 CELL: Object = {
     "name": "eu1-a",
     "image": "registry.example/box@sha256:" + "a" * 64,

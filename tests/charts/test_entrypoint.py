@@ -12,7 +12,18 @@ import httpx
 import pytest
 
 from tests.charts import platform as platforms
-from tests.charts.platform import BOT_TOKEN, PROFILE, TOKEN, WITHIN, Platform, environment, running, soon
+from tests.charts.platform import (
+    BOT_TOKEN,
+    PROFILE,
+    STANDBY,
+    TOKEN,
+    WITHIN,
+    Entrypoint,
+    Platform,
+    environment,
+    running,
+    soon,
+)
 
 REQUIRED = [
     "OPENCLAW_BOX_ID", "OPENCLAW_CELL", "OPENCLAW_API_URL", "OPENCLAW_PROXY_URL", "OPENCLAW_TELEGRAM_API_URL",
@@ -46,6 +57,13 @@ async def platform() -> AsyncIterator[Platform]:
 async def keep_a_profile(image: Path, platform: Platform, tmp_path: Path) -> None:
     async with running(image, environment(tmp_path, platform.url)):
         await soon(platform.reports)
+
+
+def volume(box: Entrypoint) -> dict[str, str]:
+    """The files of its volume but for the gateway's own, without what names its place."""
+    files = [file for file in box.data.rglob("*") if file.is_file() and file.name != "started.json"]
+    texts = {str(file.relative_to(box.data)): file.read_text() for file in files}
+    return {name: text.replace(str(box.data.parent), "").replace(str(box.port), "") for name, text in texts.items()}
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -164,6 +182,21 @@ async def test_a_box_without_a_bot_has_no_channel_until_it_gets_one(
         platform.change(telegram=PROFILE["telegram"])
         await soon(platform.reports)
         assert box.config()["channels"]["telegram"]["botToken"] == BOT_TOKEN
+
+
+async def test_a_claimed_standby_has_the_volume_of_a_box_that_was_its_customers_from_the_start(
+    image: Path, platform: Platform, tmp_path: Path
+) -> None:
+    platform.change(version=1, **STANDBY)
+    async with running(image, environment(tmp_path / "warm", platform.url)) as warm:
+        await soon(platform.reports)
+        before = warm.gateway()["pid"]
+        platform.change(**{name: PROFILE[name] for name in STANDBY})
+        assert (await soon(platform.reports))["profile"] == 2
+        assert warm.gateway()["pid"] == before
+        async with running(image, environment(tmp_path / "cold", platform.url)) as cold:
+            await soon(platform.reports)
+            assert volume(warm) == volume(cold)
 
 
 async def test_the_browser_is_reached_with_the_boxs_own_token(image: Path, platform: Platform, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from tests.charts.boxes import (
     LOCALES,
     NICHES,
     Object,
-    bootstrap_files,
     container,
+    mounted_files,
     one,
     pod,
     render,
@@ -46,6 +46,7 @@ KINDS = {
     ("ServiceAccount", "agent"),
 }
 SECRET = ("ExternalSecret", "agent-v1")
+TEXTS = ("SOUL.md", "TOOLS.md", "IDENTITY.md")
 
 
 def kinds(objects: list[Object]) -> list[tuple[str, str]]:
@@ -107,6 +108,8 @@ def test_each_rev_changes_the_namespace() -> None:
         {"thinking": "high"},
         {"ring": 0},
         {"state": "standby"},
+        {"niche": "general"},
+        {"locale": "en"},
         {"secrets": {"agent": 1, "telegram": 4, "proxy": 2}},
         {"connections": [{"provider": "github", "version": 2}]},
     ],
@@ -121,8 +124,6 @@ def test_what_reaches_a_box_live_does_not_change_its_pod(change: dict[str, Any])
     [
         {"plan": "team"},
         {"release": "2026.12.1"},
-        {"niche": "general"},
-        {"locale": "en"},
         {"secrets": {"agent": 2, "telegram": 3, "proxy": 1}},
         {"overrides": {"memory_limit_mib": 4096}},
     ],
@@ -185,12 +186,11 @@ def test_an_unknown_niche_is_refused_by_name() -> None:
         render(values(niche="florist"))
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("niche", NICHES)
-def test_the_pod_finds_the_texts_of_its_niche_and_language(niche: str, locale: str) -> None:
-    data = one(render(values(niche=niche, locale=locale)), "ConfigMap")["data"]
-    assert data == {name: file.read_text() for name, file in bootstrap_files(niche, locale).items()}
-    assert set(data) == {"SOUL.md", "TOOLS.md", "IDENTITY.md", "CONNECTIONS.md"}
+def test_the_pod_finds_the_texts_of_every_niche_and_language() -> None:
+    data = one(render(values()), "ConfigMap")["data"]
+    assert data == {name: file.read_text() for name, file in mounted_files().items()}
+    niches = {f"{niche}.{locale}.{name}" for niche in NICHES for locale in LOCALES for name in TEXTS}
+    assert set(data) == niches | {f"connections.{locale}.md" for locale in LOCALES}
 
 
 def test_the_pod_is_told_exactly_what_the_entrypoint_reads() -> None:

@@ -26,6 +26,7 @@ from controller.domain.pod_metrics import PodMetricsSettings
 from controller.gitops.repository import Repository
 from controller.workers.notices import NoticeSettings
 from controller.workers.rollouts import RolloutSettings
+from controller.workers.stopping import StoppageSettings
 from controller.workers.sweeper import SweeperSettings
 from proxy.settings import LedgerSettings, ProxySettings
 from tests.charts.deployments import PROCESSES, Object, changed, of, pod, rendered
@@ -45,7 +46,7 @@ READS: dict[str, tuple[type[Group], ...]] = {
     "proxy": (*STORE, TokenSettings, ProxySettings, LedgerSettings),
     "secrets": (DatabaseSettings, SealingSettings, SecretEndpointSettings),
     "sweeper": (*CONTROL, LifecycleSettings, SweeperSettings, RolloutSettings, MetricsSettings),
-    "watcher": (*CONTROL, ClusterSettings, PodMetricsSettings, MetricsSettings),
+    "watcher": (*STORE, ClusterSettings, PodMetricsSettings, StoppageSettings, MetricsSettings),
     "worker": (*CONTROL, StripeSettings, MetricsSettings),
     "writer": (
         *CONTROL, get_type_hints(Repository.__init__)["settings"], CapSettings, ClusterSettings, MetricsSettings
@@ -61,9 +62,9 @@ ONLY_IN = {
     "SECRETS_TOKEN": {"secrets"},
     "SMTP_URL": {"notices"},
     "STRIPE_API_KEY": {"api", "worker"},
-    "STRIPE_WEBHOOK_SECRET": {"api", "worker"},
-    "SEALING_KEY": {"api", "notices", "secrets", "sweeper", "watcher", "worker", "writer"},
-    "TOKEN_PEPPER": {"api", "proxy", "sweeper", "watcher", "worker", "writer"},
+    "STRIPE_WEBHOOK_SECRET": {"api"},
+    "SEALING_KEY": {"api", "notices", "secrets", "sweeper", "worker", "writer"},
+    "TOKEN_PEPPER": {"api", "proxy", "sweeper", "worker", "writer"},
 }
 """Whoever else sees one of these is one leak more."""
 
@@ -137,6 +138,12 @@ def external(process: str) -> Object:
 
 def test_every_process_and_the_migrations_are_looked_at() -> None:
     assert sorted([*PROCESSES, "migrate"]) == ALL
+
+
+def test_whoever_asks_which_cell_it_serves_is_told() -> None:
+    asking = {process for process in ALL if any("cell" in group.model_fields for group in READS[process])}
+    assert "watcher" in asking
+    assert asking == {process for process in ALL if "CELL" in {one["name"] for one in environment(process)}}
 
 
 @pytest.mark.parametrize("process", ALL)

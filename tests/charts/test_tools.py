@@ -16,8 +16,8 @@ import pytest
 from controller.sandbox import images
 from tests.charts import world as worlds
 from tests.charts.boxes import CHART
-from tests.charts.platform import BOT_TOKEN, PROFILE, TOKEN, connection
-from tests.charts.world import Gateway, Step, World, call, tell
+from tests.charts.platform import BOT_TOKEN, PROFILE, STANDBY, TOKEN, connection
+from tests.charts.world import TURN_SECONDS, Gateway, Step, World, call, tell
 
 pytestmark = pytest.mark.gateway
 
@@ -31,7 +31,13 @@ class Box:
 
     gateway: Gateway
     report: dict[str, Any]
-    """The first report of the gateway."""
+    """The gateway's report once its customer had claimed it."""
+
+    stood_by: list[int]
+    """Its processes before that."""
+
+    claimed: dict[str, bytes]
+    """Its volume's files right after, by their path."""
 
     world: World
     run: asyncio.Runner
@@ -49,9 +55,25 @@ class Box:
             self.run.run(self.gateway.reloaded(reloads))
 
 
+def volume(data: Path) -> dict[str, bytes]:
+    files = [file for file in data.rglob("*") if file.is_file()]
+    return {str(file.relative_to(data)): file.read_bytes() for file in files}
+
+
+async def forgotten(data: Path) -> None:
+    """Return once the gateway's copy of the last good configuration, which follows the reload, is the customer's."""
+    copy, before = data / "state/openclaw.json.last-good", STANDBY["proxy_token"].encode()
+    async with asyncio.timeout(TURN_SECONDS):
+        while copy.exists() and before in copy.read_bytes():
+            await asyncio.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
-    """One box for the whole module: a boot costs 10-14 CPU seconds."""
+    """One box for the whole module, since a boot costs 10-14 CPU seconds; it stood by until its customer claimed it.
+
+    So all that is shown here holds for a claimed box, and after a restart for any.
+    """
     folder = Path(tempfile.mkdtemp(prefix="openclaw-tools-"))
     folder.chmod(0o755)
     with asyncio.Runner() as run:
@@ -60,7 +82,15 @@ def box() -> Iterator[Box]:
         world = run.run(around.__aenter__())
         gateway = Gateway(image, folder, world)
         try:
-            yield Box(gateway, run.run(gateway.boot()), world, run)
+            customers = {name: world.profile[name] for name in STANDBY}
+            world.change(version=PROFILE["version"] - 1, **STANDBY)
+            run.run(gateway.boot())
+            pids = gateway.pids()
+            world.change(**customers)
+            report = run.run(gateway.reported())
+            run.run(gateway.reloaded(0))
+            run.run(forgotten(folder / "data"))
+            yield Box(gateway, report, pids, volume(folder / "data"), world, run)
         finally:
             run.run(gateway.stop())
             run.run(around.__aexit__(None, None, None))
@@ -70,6 +100,16 @@ def box() -> Iterator[Box]:
 def test_the_gateway_of_the_image_boots_from_a_profile_and_reports_it(box: Box) -> None:
     locked = json.loads((CHART / "image/package-lock.json").read_text())["packages"]["node_modules/openclaw"]["version"]
     assert box.report == {"profile": PROFILE["version"], "gateway": locked}
+
+
+def test_a_standby_is_claimed_without_a_restart_and_is_its_customers_alone(box: Box) -> None:
+    assert box.gateway.pids()[:2] == box.stood_by[:2]
+    kept = {name for name in box.claimed if name.startswith("workspace/")}
+    assert kept == {"workspace/SOUL.md", "workspace/IDENTITY.md", "workspace/AGENTS.md"}
+    traces = [STANDBY["proxy_token"].encode(), STANDBY["agent_name"].encode()]
+    assert [name for name, content in box.claimed.items() if any(trace in content for trace in traces)] == []
+    box.turn()
+    assert "Você é Ana" in str(box.world.prompts[-1]["messages"][0]["content"])
 
 
 def test_the_agent_looks_up_its_connections_with_a_command(box: Box) -> None:

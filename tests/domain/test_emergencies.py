@@ -16,7 +16,7 @@ from controller.domain.lifecycle import Why
 from controller.domain.states import Deletion, State
 from controller.domain.stoppages import STOPPED, Stoppage
 from controller.domain.tokens import AgentToken, ProxyToken
-from tests import factories
+from tests import factories, standbys
 from tests.proxy.conftest import bought
 
 WHY = Why("admin", "r1")
@@ -126,6 +126,25 @@ async def test_a_destroyed_box_cannot_be_stopped(database: Database) -> None:
         with pytest.raises(Conflict) as caught:
             await emergencies.stop(session, box, WHY, "x")
     assert caught.value.code == "box_ended"
+
+
+async def test_a_standby_is_nobodys_to_stop_and_keeps_its_tokens(database: Database) -> None:
+    async with database.transaction() as session:
+        box = await standbys.ready(session, MINT)
+        with pytest.raises(Conflict) as caught:
+            await emergencies.stop(session, box, WHY, "x")
+        assert (caught.value.code, await emergencies.start(session, MINT, box, WHY)) == ("box_unowned", None)
+        assert (await live_tokens(session, box.id), await verbs(session, box.id)) == ([1, 1], [])
+        assert await stoppages.newest_of(session, box.id) is None
+
+
+async def test_a_claimed_standby_is_stopped_as_its_owners_box(database: Database) -> None:
+    async with database.transaction() as session:
+        box = await standbys.ready(session, MINT, "pro")
+        draft = await factories.draft(session, MINT)
+        await lifecycle.converge(session, MINT, factories.facts(draft.id), WHY)
+        await emergencies.stop(session, box, WHY, "x")
+        assert (await live_tokens(session, box.id), await verbs(session, box.id)) == ([], ["claim", "suspend"])
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "a\nb", "x" * 501, "a\0"], ids=repr)

@@ -15,7 +15,7 @@ from controller.domain.jobs import ApprovalNeeded, Job, JobState
 from controller.domain.lifecycle import LifecycleSettings, Mint, Why
 from controller.domain.plans import PlanName
 from controller.domain.tokens import AgentToken
-from tests import factories
+from tests import factories, standbys
 
 ADMIN = Why("admin", "by hand")
 STRIPE = Why("stripe", "evt_2")
@@ -62,6 +62,16 @@ async def assert_written(session: AsyncSession, box: Box) -> None:
     """Git will say what the box is wanted to be, but for a rev that nobody needs to write."""
     wanted = boxes.spec(box, await connections.in_manifest(session, box.id))
     assert {**await in_git(session, box), "rev": box.rev, "deletion": box.deletion} == wanted
+
+
+async def test_a_standby_whose_end_is_rejected_stands_by_again_with_new_tokens(
+    session: AsyncSession, mint: Mint
+) -> None:
+    box = await standbys.ready(session, mint)
+    made = await reject(session, mint, await held(session, await lifecycle.condemn(session, box, ADMIN)))
+    assert made is not None
+    assert (box.state, box.customer_id, made.fields["secrets"]) == ("standby", None, box.secret_versions)
+    await assert_written(session, box)
 
 
 async def test_a_rejected_end_brings_the_box_back_with_new_tokens(session: AsyncSession, mint: Mint, box: Box) -> None:

@@ -13,7 +13,7 @@ from controller.domain import boxes, jobs, lifecycle, retries
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import Mint, Why
-from tests import factories
+from tests import factories, standbys
 
 ADMIN = Why("admin")
 
@@ -104,6 +104,27 @@ async def test_a_new_rev_that_changes_nothing_is_done_when_the_newest_job_would_
     await landed(session, again)
     await landed(session, await lifecycle.resize(session, box, "team", ADMIN))
     assert (await retries.renew(session, box, ADMIN)).verb == "resize"
+
+
+@pytest.mark.parametrize(
+    ("last", "verb", "awaited"),
+    [
+        ("prepare", "reactivate", {}),
+        ("claim", "update_connections", {"profile": 2}),
+        ("upgrade", "upgrade", {"release": "2026.12.1"}),
+    ],
+)
+async def test_it_names_what_a_gateway_has_to_report_and_makes_or_claims_nothing_anew(
+    session: AsyncSession, mint: Mint, last: str, verb: str, awaited: dict[str, object]
+) -> None:
+    box = await standbys.ready(session, mint)
+    if last == "claim":
+        draft = await factories.draft(session, mint)
+        await landed(session, await lifecycle.converge(session, mint, factories.facts(draft.id), Why("stripe")))
+    if last == "upgrade":
+        await landed(session, await lifecycle.upgrade(session, box, "2026.12.1", ADMIN))
+    job = await retries.renew(session, box, ADMIN)
+    assert (job.verb, job.fields) == (verb, {"rev": box.rev, **awaited})
 
 
 @pytest.mark.parametrize("verb", ["suspend", "retire"])

@@ -68,17 +68,19 @@ async def test_what_has_ended_stays_as_it_is(session: AsyncSession, state: str, 
     assert (box.release, rollout.state) == ((NEW, "running") if takes else (OLD, "completed"))
 
 
-@pytest.mark.parametrize("state", ["standby", "suspended"])
-async def test_a_box_that_is_not_active_has_no_gateway_to_wait_for(session: AsyncSession, state: str) -> None:
-    box = await fleets.box(session, state=state)
+async def test_a_suspended_box_has_no_gateway_to_wait_for(session: AsyncSession) -> None:
+    box = await fleets.box(session, state="suspended")
     rollout = await fleets.begun(session)
     await fleets.applied(session, box)
     await rolling.step(session)
     assert rollout.state == "completed"
 
 
-async def test_an_active_box_is_healthy_only_once_the_new_releases_gateway_reports(session: AsyncSession) -> None:
-    box = await fleets.box(session)
+@pytest.mark.parametrize("state", ["standby", "active"])
+async def test_a_box_that_runs_is_healthy_only_once_the_new_releases_gateway_reports(
+    session: AsyncSession, state: str
+) -> None:
+    box = await fleets.box(session, state=state)
     rollout = await fleets.begun(session)
     await fleets.applied(session, box)
     await fleets.reports(session, box, OLD)

@@ -10,10 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from controller.core import clock
 from controller.core.db import Database
 from controller.domain import boxes, conditions, emergencies, jobs, sightings
+from controller.domain import standbys as pool
 from controller.domain.conditions import HALT_WITHIN, Condition, Kind
 from controller.domain.jobs import STUCK_AFTER, ApprovalNeeded, Job
-from controller.domain.lifecycle import Why
+from controller.domain.lifecycle import Mint, Why
 from controller.domain.sightings import Look, Sighting
+from controller.domain.standbys import StandbySettings
+from tests import standbys
 from tests.domain.test_work import job
 
 CALM = Look("", 1, "Synced", "Healthy", "Succeeded", "2026-11-01T00:00:00Z", None, 9, held=False)
@@ -46,6 +49,21 @@ async def test_what_is_out_of_sync_without_a_job_drifts_until_it_is_put_right(se
     row = await seen(session, look)
     assert (row.drifted_since, row.last_drift_at is not None, row.self_heals) == (None, True, 1)
     assert await kinds(session) == []
+
+
+async def test_a_standby_drifts_as_any_box_and_nothing_is_left_of_one_that_was_replaced(
+    session: AsyncSession, mint: Mint
+) -> None:
+    box = await standbys.made(session, mint)
+    [late] = await later(session)
+    assert (late.kind, late.box_id) == (Kind.NOT_COMMITTED, box.id)
+    await standbys.serve(session, box)
+    await sightings.record(session, replace(CALM, box_id=box.id, sync="OutOfSync"))
+    assert await kinds(session, box.id) == [Kind.DRIFTED]
+    await pool.keep(session, mint, StandbySettings())
+    await standbys.serve(session, box)
+    await sightings.record(session, replace(CALM, box_id=box.id, rev=2))
+    assert await later(session) == []
 
 
 async def test_what_a_job_changes_is_no_drift(session: AsyncSession) -> None:

@@ -39,11 +39,11 @@ def broken(
 
 
 def _entitled(stand: Stand) -> Iterator[str]:
-    """I1: an entitled subscription has one live box, an ended one has none, and every box has a subscription."""
+    """I1: an entitled subscription has one live box, an ended one has none, and every box that is owned has one."""
     rows = stand.sql(
         """
         SELECT s.id, s.status, b.id AS box, b.state FROM subscriptions s FULL JOIN boxes b ON b.id = s.box_id
-        WHERE s.id IS NULL
+        WHERE (s.id IS NULL AND b.customer_id IS NOT NULL)
            OR (s.status IN ('active', 'trialing', 'past_due')) <> coalesce(b.state IN ('active', 'suspended'), false)
         """
     )

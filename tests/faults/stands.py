@@ -309,10 +309,7 @@ class Stand:
         self.children["stripe"] = Child(
             self.loop, Command("stripe", argv, self.logs / "stripe.log", env=environments.plain())
         )
-        settings = StripeSettings(
-            stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url,
-            stripe_webhook_secret=SecretStr("none yet"),
-        )  # fmt: skip
+        settings = StripeSettings(stripe_api_key=SecretStr(self.keys.stripe), stripe_api_url=self.stripe_url)
         until(lambda: _is_up(f"{self.stripe_url}/_control/ready"), "Stripe answers")
 
         async def open_shop() -> str:

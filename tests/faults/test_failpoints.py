@@ -18,7 +18,7 @@ POINTS = {
     "gitops.taken": "writer", "gitops.claimed": "writer", "gitops.read": "writer", "gitops.built": "writer",
     "gitops.before_push": "writer", "gitops.after_push": "writer", "gitops.recorded": "writer",
     "gitops.refreshed": "writer",
-    "sweeper.retention_ended": "sweeper", "sweeper.rung": "sweeper",
+    "sweeper.retention_ended": "sweeper", "sweeper.rung": "sweeper", "sweeper.standbys_kept": "sweeper",
     "proxy.admitted": "proxy", "proxy.answered": "proxy", "proxy.durable": "proxy", "proxy.mid_stream": "proxy",
     "proxy.measured": "proxy", "proxy.handed_on": "proxy",
     "meter.taken": "meter", "meter.inserted": "meter",

@@ -62,6 +62,27 @@ def test_a_job_changes_only_its_fields_and_keeps_comments(repository: Repository
     assert b"# big" in repository.read(tip, [first.path])[first.path]
 
 
+def test_a_standby_is_written_without_a_customer_and_a_claim_names_one(repository: Repository, remote: Path) -> None:
+    fields = spec(state="standby")
+    first = provision(repository.fetch(), verb="prepare", customer_id=None, actor="system:standby", fields=fields)
+    claim = replace(follow(first, "claim", 2, first.base_sha, state="active"), customer_id=ids.new())
+    assert commits.write(repository, [first, claim]).refused == {}
+    content = repository.read(repository.fetch(), [first.path])[first.path]
+    written = manifests.read(content)
+    assert (written.metadata.customer, written.spec.state) == (claim.customer_id, "active")
+    told = remotes.git(remote, "log", "-2", "--format=%(trailers:key=Customer,valueonly,separator=%x2c)|", "main")
+    assert told.split() == [f"{claim.customer_id}|", "|"]
+
+
+@pytest.mark.parametrize("verb", ["adopt", "reactivate"])
+def test_no_other_verb_makes_a_standby_active(repository: Repository, verb: str) -> None:
+    fields = spec(state="standby")
+    first = provision(repository.fetch(), verb="prepare", customer_id=None, fields=fields)
+    other = replace(follow(first, verb, 2, first.base_sha, state="active"), customer_id=ids.new())
+    refused = commits.write(repository, [first, other]).refused
+    assert refused[other.job_id].code == "manifest_invalid"
+
+
 def test_two_jobs_of_one_box_in_a_batch_land_in_order(repository: Repository) -> None:
     first = provision(repository.fetch())
     second = follow(first, "suspend", 2, first.base_sha, state="suspended")

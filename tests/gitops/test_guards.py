@@ -25,7 +25,7 @@ ENDING = {"state": "condemned", "deletion": "approved"}
 
 
 def made(*, overrides: dict[str, int] | None = None, **changed: Any) -> Manifest:
-    metadata = {"id": BOX, "customer": CUSTOMER}
+    metadata = {"id": BOX} if changed.get("state") == "standby" else {"id": BOX, "customer": CUSTOMER}
     return Manifest.model_validate({"metadata": metadata, "spec": spec(**changed), "overrides": overrides or {}})
 
 
@@ -97,6 +97,31 @@ def test_a_step_of_the_lifecycle_is_let_through(before: dict[str, Any], after: d
 )
 def test_a_step_that_no_box_may_take_is_named(before: dict[str, Any], after: dict[str, Any], rule: str) -> None:
     assert step(before, after) == rule
+
+
+def owned(customer: str | None, **changed: Any) -> Manifest:
+    metadata = {"id": BOX} if customer is None else {"id": BOX, "customer": customer}
+    return Manifest.model_validate({"metadata": metadata, "spec": spec(**changed)})
+
+
+@pytest.mark.parametrize("state", ["standby", "condemned"])
+def test_a_claim_gives_nobodys_box_an_owner_whatever_ops_have_done_to_it_meanwhile(state: str) -> None:
+    guards.check(owned(None, state=state), owned(CUSTOMER, state="active", rev=2))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (owned(CUSTOMER), owned(BOX, rev=2)),
+        (owned(CUSTOMER, state="condemned"), owned(None, state="condemned", rev=2)),
+        (owned(None, state="condemned"), owned(CUSTOMER, state="condemned", rev=2)),
+        (owned(CUSTOMER, state="condemned"), owned(BOX, state="active", rev=2)),
+    ],
+)
+def test_a_box_changes_its_owner_in_no_other_way(before: Manifest, after: Manifest) -> None:
+    with pytest.raises(GuardBreached) as error:
+        guards.check(before, after)
+    assert error.value.facts["rule"] == "customer"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -44,6 +44,11 @@ def made(**changed: Any) -> bytes:
     return manifests.create(BOX, CUSTOMER, spec(**changed))
 
 
+def written(given_spec: dict[str, Any]) -> bytes:
+    """A box of that spec, owned unless it stands by."""
+    return manifests.create(BOX, None if given_spec["state"] == "standby" else CUSTOMER, given_spec)
+
+
 def strings(node: Any) -> list[str]:
     """Every string value below ``node``."""
     if isinstance(node, dict):
@@ -56,15 +61,35 @@ def strings(node: Any) -> list[str]:
 @given(SPECS)
 @settings(max_examples=60, deadline=None)
 def test_what_is_written_is_read_back_by_us_and_by_argos_parser(given_spec: dict[str, Any]) -> None:
-    content = manifests.create(BOX, CUSTOMER, given_spec)
+    content = written(given_spec)
     assert manifests.read(content).spec.model_dump(mode="json") == given_spec
     assert yaml.safe_load(content)["spec"] == given_spec
+
+
+@pytest.mark.parametrize(
+    ("state", "customer"),
+    [("standby", CUSTOMER), ("active", None), ("suspended", None)],
+)
+def test_a_standby_belongs_to_nobody_and_what_serves_a_customer_to_one(state: str, customer: str | None) -> None:
+    with pytest.raises(ManifestError, match=f"a box that is {state} belongs to"):
+        manifests.create(BOX, customer, spec(state=state))
+
+
+@pytest.mark.parametrize("state", ["condemned", "destroyed"])
+def test_a_box_may_end_without_ever_having_had_an_owner(state: str) -> None:
+    assert manifests.read(manifests.create(BOX, None, spec(state=state))).metadata.customer is None
+
+
+def test_a_claim_gives_a_standby_its_customer_and_keeps_what_ops_wrote() -> None:
+    content = written(spec(state="standby")).replace(b"overrides: {}", b"overrides: {}  # spare")
+    claimed = manifests.change(content, {"rev": 2, "state": "active"}, customer=CUSTOMER)
+    assert (manifests.read(claimed).metadata.customer, b"# spare" in claimed) == (CUSTOMER, True)
 
 
 @given(SPECS)
 @settings(max_examples=30, deadline=None)
 def test_every_string_is_quoted(given_spec: dict[str, Any]) -> None:
-    content = manifests.create(BOX, CUSTOMER, given_spec).decode()
+    content = written(given_spec).decode()
     values = strings(yaml.safe_load(content))
     assert sum(content.count(f'"{value}"') for value in set(values)) == len(values)
     assert re.findall(r": +[A-Za-z]", content) == []
@@ -73,7 +98,8 @@ def test_every_string_is_quoted(given_spec: dict[str, Any]) -> None:
 @given(SPECS, st.integers(2, 10_000_000), st.sampled_from(["active", "suspended"]), VERSIONS)
 @settings(max_examples=30, deadline=None)
 def test_a_change_sets_its_fields_and_no_other(before: dict[str, Any], rev: int, state: str, agent: int) -> None:
-    content = manifests.create(BOX, CUSTOMER, before)
+    assume(before["state"] != "standby")
+    content = written(before)
     changed = manifests.change(content, {"rev": rev, "state": state, "secrets.agent": agent})
     expected = {**before, "rev": rev, "state": state, "secrets": {**before["secrets"], "agent": agent}}
     assert manifests.read(changed).spec.model_dump(mode="json") == expected

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.gitops import manifests, ourform
-from tests.gitops.test_manifests import BOX, CUSTOMER, SLUGS, SPECS, VERSIONS, made
+from tests.gitops.test_manifests import CUSTOMER, SLUGS, SPECS, VERSIONS, made, written
 
 COMMENT = b"# by ops\n"
 FIELDS = st.fixed_dictionaries(
@@ -28,10 +28,11 @@ FIELDS = st.fixed_dictionaries(
 @given(SPECS, FIELDS)
 @settings(max_examples=40, deadline=None)
 def test_a_file_of_ours_changes_as_one_with_a_comment_does(before: dict[str, Any], fields: dict[str, Any]) -> None:
-    content = manifests.create(BOX, CUSTOMER, before)
+    content, owner = written(before), CUSTOMER if before["state"] == "standby" else None
     assert ourform.read(content) == yaml.safe_load(content)
-    quick = manifests.change(content, fields)
-    assert COMMENT + quick == manifests.change(COMMENT + content, fields)
+    fields = {"state": "active", **fields} if owner else fields
+    quick = manifests.change(content, fields, customer=owner)
+    assert COMMENT + quick == manifests.change(COMMENT + content, fields, customer=owner)
     assert ourform.read(quick) == yaml.safe_load(quick)
 
 

@@ -15,7 +15,7 @@ from controller.gitops import commits, retirements
 from controller.gitops.commits import FileBroken, Intent, Outcome
 from controller.gitops.repository import Repository
 from tests.gitops import remotes
-from tests.gitops.test_commits import follow, provision
+from tests.gitops.test_commits import follow, provision, spec
 
 WEEK = timedelta(days=7)
 
@@ -49,6 +49,16 @@ def test_the_file_of_a_destroyed_box_leaves_git_by_a_commit_of_its_own(repositor
     shown = remotes.git(remote, "log", "-1", "--format=%s %(trailers:key=Action,valueonly)", "main")
     assert shown == f"box({intent.box_id}): retire at rev 5 retire"
     assert retirements.removed(repository, repository.fetch()) == {intent.path}
+
+
+def test_the_file_of_a_standby_that_ended_leaves_git_and_names_nobody(repository: Repository, remote: Path) -> None:
+    tip = repository.fetch()
+    first = provision(tip, verb="prepare", customer_id=None, fields=spec(state="standby"))
+    steps = [{"state": "condemned"}, {"deletion": "approved"}, {"state": "destroyed"}]
+    made = [first, *(follow(first, "x", rev, tip, **fields) for rev, fields in enumerate(steps, 2))]
+    since = commits.write(repository, made).landed[made[-1].job_id]
+    assert len(retire(repository, made[-1], since).landed) == 1
+    assert (files(remote), remotes.git(remote, "log", "-1", "--format=%(trailers:key=Customer)", "main")) == ([], "")
 
 
 def test_a_week_has_to_pass_by_the_time_of_the_commit(repository: Repository) -> None:

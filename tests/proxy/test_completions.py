@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
+import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from proxy import outlines
-from tests.proxy.conftest import Door
+from tests.proxy.conftest import Door, proxy
 from tests.proxy.provider import DONE, KEY, USAGE, completion, event, says, streams
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "oi"}]
@@ -103,6 +105,41 @@ async def test_a_broken_stream_is_a_break_for_the_client_and_not_an_end(door: Do
     door.provider.cut.set()
     with pytest.raises(openai.APIConnectionError):
         await anext(stream)
+
+
+async def stall(door: Door, dsn: str, *parts: bytes) -> bytes:
+    """What a client has got when the provider says ``parts``, and nothing more for too long."""
+    door.provider.answer = streams(*parts, then=door.provider.hangs)
+    body = {"model": "small", "messages": HELLO, "stream": True, "stream_options": {"include_usage": True}}
+    got: list[bytes] = []
+    with proxy(dsn, door.queue_url, door.provider.base, upstream_idle=0.5) as base:
+        async with door.http.stream("POST", f"{base}/v1/chat/completions", json=body) as answer:
+            with suppress(httpx.RemoteProtocolError):  # it has no end
+                async for part in answer.aiter_bytes():
+                    got.append(part)
+    return b"".join(got)
+
+
+async def test_a_stalled_stream_ends_with_an_error_and_is_measured_by_what_was_delivered(door: Door, dsn: str) -> None:
+    first = event(content="x" * 40)
+    said = (await stall(door, dsn, first)).removeprefix(first)
+    assert json.loads(said.removeprefix(b"data: "))["error"]["code"] == "upstream_silent"
+    (one,) = await door.measured()
+    assert (one.output_tokens, one.estimated) == (10, True)
+
+
+async def test_a_stall_within_an_event_is_a_break(door: Door, dsn: str) -> None:
+    first = event(content="x") + b'data: {"id": '
+    assert await stall(door, dsn, first) == first
+
+
+async def test_the_official_client_raises_for_a_stall(door: Door, dsn: str) -> None:
+    door.provider.answer = streams(event(content="half a sen"), then=door.provider.hangs)
+    with proxy(dsn, door.queue_url, door.provider.base, upstream_idle=0.5) as base:
+        client = door.openai.with_options(base_url=f"{base}/v1")
+        stream = await client.chat.completions.create(model="small", messages=HELLO, stream=True)
+        with pytest.raises(openai.APIError, match="upstream silent"):
+            _ = [one async for one in stream]
 
 
 async def test_every_answer_carries_a_request_id_of_its_own(door: Door) -> None:

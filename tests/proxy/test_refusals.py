@@ -13,9 +13,10 @@ from sqlalchemy import text, update
 
 from controller.core import ids
 from controller.core.db import Database
-from controller.domain import boxes, lifecycle, token_format, tokens
+from controller.domain import boxes, lifecycle, token_format, tokens, vault
 from controller.domain.tokens import ProxyToken
 from proxy.body import MAX_BYTES
+from tests import factories, standbys
 from tests.proxy.conftest import WHY, Door, proxy
 from tests.proxy.provider import KEY, Provider, completion, says
 from tests.proxy.waiting import until
@@ -75,6 +76,17 @@ async def test_the_bcrypt_hash_must_fit_as_well(door: Door, database: Database) 
     async with database.transaction() as session:
         await session.execute(update(ProxyToken).values(hash=other))
     assert (await door.ask()).status_code == 401
+
+
+async def test_a_standby_may_not_call_since_nobody_would_pay(door: Door, database: Database) -> None:
+    mint = factories.mint()
+    async with database.transaction() as session:
+        box = await standbys.ready(session, mint)
+        token = await vault.get(session, mint.sealer, box.id, vault.PROXY, 1, reader="test")
+    body = {"model": "small", "messages": [{"role": "user", "content": "oi"}]}
+    answer = await door.http.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "box_stopped")
+    assert door.provider.bodies == []
 
 
 @pytest.mark.parametrize("how", ["suspended", "condemned", "revoked"])

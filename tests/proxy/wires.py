@@ -41,7 +41,7 @@ def catalog(base: str) -> str:
     """One model a wire, all of them the same stand-in; each falls back to nobody."""
     return f"""
 providers:
-  openai: {{base_url: '{base}/v1'}}
+  openai: {{base_url: '{base}/v1', speaks: [responses, embeddings, messages]}}
   anthropic: {{base_url: '{base}', wire: anthropic}}
   gemini: {{base_url: '{base}/v1beta', wire: gemini}}
   other: {{base_url: '{base}/v1', wire: litellm, vendor: deepseek}}

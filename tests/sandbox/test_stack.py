@@ -109,7 +109,7 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind(folder: Path) -> None:
     argv = [sys.executable, "-m", "controller", "up", "--data", str(folder / "data")]
     started = subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(folder)}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + START_SECONDS
-    while not (pids := children(started.pid)):
+    while not ((folder / "data").exists() and (pids := children(started.pid))):
         assert time.monotonic() < deadline, "no child"
         time.sleep(0.02)
     started.send_signal(signal.SIGINT)

@@ -94,9 +94,7 @@ def stripe_url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 async def shop(stripe_url: str, database: Database, queue: QueueSettings) -> Shop:
-    settings = StripeSettings(
-        stripe_api_key=SecretStr(KEY), stripe_api_url=stripe_url, stripe_webhook_secret=SecretStr("whsec_x")
-    )
+    settings = StripeSettings(stripe_api_key=SecretStr(KEY), stripe_api_url=stripe_url)
     made = Shop(stripe_url, Stripe(settings), factories.mint(), database, Doorbell(queue))
     await made.stripe.ensure_prices(PLANS)
     return made
@@ -145,10 +143,7 @@ async def test_an_event_that_cannot_be_handled_waits_and_blocks_no_other(shop: S
 
 
 async def test_an_event_waits_while_stripe_refuses_our_key(shop: Shop, stripe_url: str) -> None:
-    settings = StripeSettings(
-        stripe_api_key=SecretStr("rk_live_mistaken"), stripe_api_url=stripe_url,
-        stripe_webhook_secret=SecretStr("whsec_x"),
-    )  # fmt: skip
+    settings = StripeSettings(stripe_api_key=SecretStr("rk_live_mistaken"), stripe_api_url=stripe_url)
     await shop.buy()
     await dataclasses.replace(shop, stripe=Stripe(settings)).deliver(shop.events())
     async with shop.database.transaction() as session:
@@ -220,11 +215,7 @@ async def test_what_was_delivered_is_not_stored_again(shop: Shop) -> None:
 
 
 async def test_reading_stripes_list_goes_on_where_it_ended_although_stripe_was_away(shop: Shop) -> None:
-    away = Stripe(
-        StripeSettings(
-            stripe_api_key=SecretStr(KEY), stripe_api_url="http://127.0.0.1:1", stripe_webhook_secret=SecretStr("x")
-        )
-    )
+    away = Stripe(StripeSettings(stripe_api_key=SecretStr(KEY), stripe_api_url="http://127.0.0.1:1"))
     await billing.read_undelivered(shop.database, shop.stripe, shop.bell)
     await shop.buy()
     with clock.frozen(clock.now() + timedelta(days=9)):

@@ -20,6 +20,7 @@ from controller.sandbox.postgres import Postgres
 from controller.sandbox.processes import free_port
 from controller.sandbox.valkey import Valkey
 from tests import factories
+from tests.charts.alerts import ROWS, asked, rules
 from tests.conftest import TEMPLATE
 from tests.sandbox.stripe.serving import eventually
 from tests.workers.test_pod_metrics import KUBECONFIG
@@ -28,11 +29,12 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"migrate", "up", "demo"}
 """Commands that are no process of the platform: they end, or start the others."""
 
-WEB = {"api": "API_PORT", "secrets": "SECRETS_PORT", "proxy": "PROXY_PORT"}
+WEB = {"api": "API_PORT", "secrets": "SECRETS_PORT", "proxy": "PROXY_PORT", "translator": "TRANSLATOR_PORT"}
 SHOWN = {
     "api": {"api_requests_total", "api_request_seconds"},
     "secrets": {"secrets_given_total"},
     "proxy": {"proxy_requests_total", "proxy_tokens_total"},
+    "translator": {"translator_requests_total"},
     "worker": {"billing_events_total"},
     "writer": {"git_commits_total", "git_push_seconds", "git_failures_total"},
     "notices": {"notices_attempts_total"},
@@ -49,6 +51,10 @@ SHOWN = {
         "meter_lag_seconds", "meter_backlog_entries", "meter_set_aside", "meter_entries_total", "meter_recovered_total",
     },
 }  # fmt: skip
+CATALOG = "providers: {p: {base_url: 'http://127.0.0.1:9', wire: anthropic}}\nmodels: {m: {provider: p}}"
+OWN = {"translator": {"TRANSLATOR_TOKEN": "t", "LLM_CATALOG": CATALOG, "TRANSLATED_KEYS": '{"p": "k"}'}}
+"""What one process needs beside what all get."""
+
 THEIRS = {"implementation", "major", "minor", "patchlevel", "version", "generation", "le"}
 """Labels of the client library's own metrics."""
 
@@ -89,7 +95,7 @@ def pages(migrated: str, queue_server: Valkey, tmp_path_factory: pytest.TempPath
     running = []
     try:
         for name, port in ports.items():
-            own = env | {WEB.get(name, "METRICS_PORT"): str(port)}
+            own = env | OWN.get(name, {}) | {WEB.get(name, "METRICS_PORT"): str(port)}
             argv = [sys.executable, "-m", "controller", name]
             with (folder / f"{name}.log").open("wb") as log:
                 running.append(subprocess.Popen(argv, env=own, cwd=ROOT, stdout=log, stderr=log))
@@ -118,6 +124,14 @@ def test_every_process_is_looked_at_here() -> None:
 def test_the_process_shows_what_ops_need(pages: dict[str, str], name: str) -> None:
     typed = set(re.findall(r"^# TYPE (\S+)", pages[name], re.MULTILINE))
     assert SHOWN[name] | {"process_resident_memory_bytes", "process_cpu_seconds_total"} <= typed
+
+
+@pytest.mark.parametrize("alert", ROWS)
+def test_what_an_alert_looks_at_is_shown(pages: dict[str, str], alert: str) -> None:
+    typed = {name for page in pages.values() for name in re.findall(r"^# TYPE (\S+)", page, re.MULTILINE)}
+    (rule, *_) = [rule for rule in rules() if rule["alert"] == alert]
+    # how a scrape went is Prometheus' own to say
+    assert {one.metric for one in asked(rule["expr"])} - {"up"} <= typed
 
 
 @pytest.mark.parametrize("name", SHOWN)

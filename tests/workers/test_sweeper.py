@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+import redis.asyncio
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from controller.core import clock
@@ -15,7 +17,9 @@ from controller.core.settings import QueueSettings
 from controller.domain import boxes, inbox, lifecycle
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import LifecycleSettings, Why
+from controller.domain.standbys import StandbySettings
 from controller.workers import sweeper
+from tests import factories
 from tests.proxy.conftest import bought
 from tests.workers.test_health import shown
 
@@ -42,3 +46,15 @@ async def test_events_are_rung_for_although_a_retention_cannot_be_ended(
     with pytest.raises(IntegrityError):
         await sweeper.sweep(database, Doorbell(queue), LifecycleSettings())
     assert (shown("sweeper_rings_total", kind="event") or 0) - before == 1
+
+
+async def test_the_pool_is_kept_once_whoever_sweeps_and_the_writer_is_rung_for(
+    database: Database, queue: QueueSettings
+) -> None:
+    bell, pool = Doorbell(queue), sweeper.Pool(factories.mint(), StandbySettings(standby_pro=1))
+    await asyncio.gather(*(sweeper.keep_standbys(database, bell, pool) for _ in range(2)))
+    async with database.transaction() as session:
+        [job] = await session.scalars(select(Job))
+    assert (job.verb, job.actor) == ("prepare", "system:standby")
+    async with redis.asyncio.Redis.from_url(queue.queue_redis_url.get_secret_value()) as waiting:
+        assert await waiting.llen("oc:gitops") == 1

@@ -143,8 +143,8 @@ const isUserList = (/** @type {unknown} */ value) => Array.isArray(value) && val
 const PROFILE_FIELDS = {
   version: isId,
   agent_name: isText,
-  locale: isText,
-  niche: isText,
+  locale: (value) => /^[a-z]{2}(-[A-Z]{2})?$/.test(String(value)),
+  niche: isSlug,
   telegram: (value) => value === null || (isText(value?.bot_token) && isUserList(value.users)),
   proxy_token: isText,
   model: isSlug,
@@ -306,9 +306,10 @@ export function workspaceFiles(settings, profile) {
   const name = [...line].slice(0, NAME_LIMIT).join("");
   const read = (/** @type {string} */ file) =>
     fs.readFileSync(path.join(settings.bootstrapDir, file), "utf8").replaceAll("{{agent_name}}", () => name);
-  const tools = [read("TOOLS.md").replace(/^# .*\n+/, ""), connectionsText(settings, profile, read)];
+  const niche = `${profile.niche}.${profile.locale}`;
+  const tools = [read(`${niche}.TOOLS.md`).replace(/^# .*\n+/, ""), connectionsText(settings, profile, read)];
   const agents = `# ${name}\n\n## Tools\n\n${tools.filter(Boolean).join("\n")}`;
-  return { "SOUL.md": read("SOUL.md"), "IDENTITY.md": read("IDENTITY.md"), "AGENTS.md": agents };
+  return { "SOUL.md": read(`${niche}.SOUL.md`), "IDENTITY.md": read(`${niche}.IDENTITY.md`), "AGENTS.md": agents };
 }
 
 /**
@@ -317,8 +318,8 @@ export function workspaceFiles(settings, profile) {
  * @param {Profile} profile
  * @param {(file: string) => string} read
  */
-function connectionsText({ exec }, { connections }, read) {
-  const text = read("CONNECTIONS.md");
+function connectionsText({ exec }, { connections, locale }, read) {
+  const text = read(`connections.${locale}.md`);
   if (exec === "full") return text;
   const told = connections.map(({ provider, how }) => `- ${provider}: ${how}\n`).join("");
   return told && `${text.split("\n", 1)[0]}\n\n${told}`;

@@ -20,7 +20,7 @@ const DEADLINE_MS = 300_000;
 const STOP_MS = 60_000;
 const POLL_MS = 1_000;
 const USER = 7001;
-const BOOTSTRAP = ["SOUL.md", "IDENTITY.md", "TOOLS.md", "CONNECTIONS.md"];
+const BOOTSTRAP = ["general.en.SOUL.md", "general.en.IDENTITY.md", "general.en.TOOLS.md", "connections.en.md"];
 const BOT_TOKEN = `100000001:${"w".repeat(35)}`;
 
 const PROFILE = {

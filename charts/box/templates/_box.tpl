@@ -56,20 +56,26 @@ argocd.argoproj.io/sync-wave: "-1"
 agent-v{{ .Values.spec.secrets.agent | int64 }}
 {{- end }}
 
-{{/* The bootstrap files of the niche, and what all niches say of connections, in the box's language: name to text. */}}
+{{/*
+The bootstrap files of every niche and language, <niche>.<locale>.<file>, and what all say of connections: name to text.
+The same for every box of a release, so that a standby box takes up its customer's niche and language without a new pod.
+*/}}
 {{- define "box.bootstrap" -}}
 {{- $root := . }}
 {{- $folder := printf "files/niches/%s/%s" .Values.spec.niche .Values.spec.locale }}
 {{- range $name := list "SOUL.md" "TOOLS.md" "IDENTITY.md" }}
-{{- $text := $root.Files.Get (printf "%s/%s" $folder $name) }}
-{{- if not $text }}
+{{- if not ($root.Files.Get (printf "%s/%s" $folder $name)) }}
 {{- fail (printf "unknown niche %q in %q: the chart has no %s/%s" $root.Values.spec.niche $root.Values.spec.locale $folder $name) }}
 {{- end }}
-{{ $name }}: |
-{{ $text | trim | indent 2 }}
 {{- end }}
-CONNECTIONS.md: |
-{{ $root.Files.Get (printf "files/connections/%s.md" .Values.spec.locale) | trim | indent 2 }}
+{{- range $path, $text := .Files.Glob "files/niches/*/*/*.md" }}
+{{ trimPrefix "files/niches/" $path | replace "/" "." }}: |
+{{ $text | toString | trim | indent 2 }}
+{{- end }}
+{{- range $path, $text := .Files.Glob "files/connections/*.md" }}
+{{ trimPrefix "files/" $path | replace "/" "." }}: |
+{{ $text | toString | trim | indent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* What the container may write outside its volume: /tmp and its log. */}}

@@ -99,8 +99,11 @@ class Sync:
             self._status(name, sync=sync, conditions=[_condition("ComparisonError", str(error))])
             self._abandon(name, str(error))
             return
-        # Seen again: whoever asks for an operation while the chart renders must not find it ended as an older one.
-        application = self._store.get(APPLICATION, ARGO, name) or application
+        # Seen again: what is asked for meanwhile must not end as what was given up, nor be done for the old source.
+        application = self._store.get(APPLICATION, ARGO, name)
+        if application is None or application.get("spec", {}).get("source") != source:
+            self._dirty.put_nowait(name)
+            return
         found = differences.compare(self._store, name, wanted)
         if "operation" in application and _ended(application):  # asked for: it is not what was given up
             self._attempts.pop(name, None)

@@ -1,25 +1,15 @@
-"""``python -m controller.sandbox.stripe --port P --data DIR``: serve on 127.0.0.1 until SIGTERM."""
+"""``python -m controller.sandbox.stripe --port P --data DIR``: serve on 127.0.0.1, or ``--host``, until SIGTERM."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-import uvicorn
-
-from controller.core import log as logs
+from controller.sandbox.serving import options, serve
 from controller.sandbox.stripe.app import create_app
 
 
 def main() -> None:
     """Serve the account kept in ``--data`` on ``--port``."""
-    parser = argparse.ArgumentParser(prog="controller.sandbox.stripe")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    given = parser.parse_args()
-    logs.configure("stripe")
-    # 0: requests still open when the stop comes are cut, so that it takes no second.
-    uvicorn.run(create_app(given.data), port=given.port, log_config=None, timeout_graceful_shutdown=0)
+    given = options("stripe")
+    serve(create_app(given.data), given)
 
 
 if __name__ == "__main__":

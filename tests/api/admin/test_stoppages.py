@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.core import ids
+from tests import standbys
 from tests.api.house import Held, House, bearer, code
 
 
@@ -62,6 +63,15 @@ async def test_an_empty_reason_and_a_box_that_ended_are_refused(house: House) ->
     await house.admin("POST", f"/admin/boxes/{held.id}/destroy")
     answer = await house.admin("POST", f"/admin/boxes/{held.id}/start")
     assert (answer.status_code, code(answer)) == (409, "box_ended")
+
+
+async def test_a_standby_can_be_ended_and_not_stopped(house: House) -> None:
+    async with house.database.transaction() as session:
+        box = await standbys.ready(session, house.mint)
+    answer = await house.admin("POST", f"/admin/boxes/{box.id}/stop", json={"reason": "x"})
+    assert (answer.status_code, code(answer)) == (409, "box_unowned")
+    assert (await house.admin("GET", f"/admin/boxes/{box.id}/stoppage")).json() is None
+    assert (await house.admin("POST", f"/admin/boxes/{box.id}/destroy")).status_code == 202
 
 
 async def test_only_an_admin_stops_a_box(house: House) -> None:

@@ -35,6 +35,13 @@ class Argo:
         sets = [one for one in made if one["kind"] == "ApplicationSet"]
         self.sets = Sets(self.store, checkout, CELL_VALUES, sets, poll_seconds=0.2)
         self.sync = Sync(self.store, Chart(HERE / "chart"), first_retry_seconds=0.02)
+        self.loops = [asyncio.create_task(loop()) for loop in (self.sets.run, self.sync.run)]
+
+    async def follow_no_more(self) -> None:
+        """From now on the test alone writes Applications: a look at Git that had begun is over."""
+        followed = self.loops.pop(0)
+        followed.cancel()
+        await asyncio.wait([followed])
 
     def commit(self, box_id: str, content: bytes) -> None:
         """Commit the box's file."""
@@ -62,12 +69,11 @@ class Argo:
 @pytest.fixture
 async def argo(tmp_path: Path) -> AsyncIterator[Argo]:
     made = Argo(tmp_path)
-    loops = [asyncio.create_task(loop()) for loop in (made.sets.run, made.sync.run)]
     yield made
-    assert not [loop for loop in loops if loop.done()], "a loop ended on its own"
-    for loop in loops:
+    assert not [loop for loop in made.loops if loop.done()], "a loop ended on its own"
+    for loop in made.loops:
         loop.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
+    await asyncio.gather(*made.loops, return_exceptions=True)
     made.store.close()
 
 
@@ -150,7 +156,8 @@ async def test_what_was_given_up_is_carried_out_when_it_is_asked_for_again(argo:
     ended = argo.application(box_id)["status"]["operationState"]["operation"]
     assert ended["sync"]["source"] == argo.application(box_id)["spec"]["source"]
     argo.store.update({**argo.application(box_id), "operation": ended})
-    await until(lambda: argo.store.get(NAMESPACE, None, f"box-{box_id}") is None)
+    await argo.synced(box_id, 2)
+    assert argo.operation(box_id)["phase"] == "Succeeded"
 
 
 async def test_a_settled_box_causes_no_more_writes(argo: Argo) -> None:
@@ -174,7 +181,7 @@ async def test_an_operation_that_a_killed_controller_left_is_finished(argo: Argo
 async def test_an_operation_that_nothing_will_finish_is_ended_as_failed(argo: Argo) -> None:
     argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
     await argo.synced(box_id)
-    remotes.git(argo.remote, "update-ref", "-d", "refs/heads/main")  # from now on the test is the only writer
+    await argo.follow_no_more()
     made = argo.application(box_id)
     made["spec"]["source"]["helm"]["valuesObject"]["spec"]["state"] = "destroyed"
     argo.store.update({**made, "operation": {"sync": {}}})
@@ -194,7 +201,7 @@ async def test_an_application_that_makes_no_sense_says_so_and_stops_no_other(arg
 async def test_without_an_automated_policy_a_sync_happens_only_when_asked_for(argo: Argo) -> None:
     argo.commit(box_id := ids.new(), box(box_id, state="suspended"))
     await argo.synced(box_id)
-    remotes.git(argo.remote, "update-ref", "-d", "refs/heads/main")  # from now on the test is the only writer
+    await argo.follow_no_more()
     made = argo.application(box_id)
     made["spec"]["syncPolicy"] = {}
     made["spec"]["source"]["helm"]["valuesObject"]["spec"]["rev"] = 2
@@ -208,7 +215,7 @@ async def test_an_empty_render_is_refused_unless_it_is_allowed(argo: Argo) -> No
     argo.commit(box_id := ids.new(), box(box_id, state="suspended", approved=True))
     await argo.synced(box_id)
     made = argo.application("copy") or argo.application(box_id)
-    remotes.git(argo.remote, "update-ref", "-d", "refs/heads/main")  # from now on the test is the only writer
+    await argo.follow_no_more()
     made["spec"]["source"]["helm"]["valuesObject"]["spec"]["state"] = "destroyed"
     argo.store.update(made)
     await until(lambda: EMPTY in str(argo.application(box_id)["status"]["conditions"]))

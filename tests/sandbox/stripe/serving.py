@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 ValueT = TypeVar("ValueT")
 
 
 @contextmanager
-def serving(app: Starlette) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """The base URL of ``app`` on 127.0.0.1 while the block runs."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=0))
     with socket.create_server(("127.0.0.1", 0)) as listener:
