@@ -5,11 +5,18 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from cryptography import x509
+
 from controller.core import log as logs
+from controller.core import metrics
 from controller.core.errors import foreign
 from controller.core.settings import SettingsError
 
 log = logs.get(__name__)
+
+ENDS = metrics.gauge(
+    "tls_certificate_end_timestamp_seconds", "When the certificate that callers are shown ends; 0: plain HTTP"
+)
 
 
 class Certificate:
@@ -20,7 +27,7 @@ class Certificate:
         self._files = (chain, key)
         try:
             self._seen = self._state()
-            self._newest = self._load()
+            self._newest = self._taken()
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
             raise SettingsError("setting_wrong", variable="SECRETS_TLS_CERT", reason=foreign(exc)) from exc
 
@@ -35,7 +42,7 @@ class Certificate:
         try:
             state = self._state()
             if state != self._seen:
-                self._newest, self._seen = self._load(), state
+                self._newest, self._seen = self._taken(), state
                 log.info("tls.certificate_renewed")
         except (OSError, ValueError) as exc:
             log.warning("tls.renewal_unreadable", error=foreign(exc))  # the old one may be good for days
@@ -44,6 +51,13 @@ class Certificate:
     def _state(self) -> list[tuple[int, int, int]]:
         found = [file.stat() for file in self._files]
         return [(one.st_ino, one.st_mtime_ns, one.st_size) for one in found]
+
+    def _taken(self) -> ssl.SSLContext:
+        """What the files hold, from now on shown to callers and to Prometheus."""
+        made = self._load()
+        own, *_ = x509.load_pem_x509_certificates(self._files[0].read_bytes())  # the authorities come after it
+        ENDS.set(own.not_valid_after_utc.timestamp())
+        return made
 
     def _load(self) -> ssl.SSLContext:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

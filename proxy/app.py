@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import orjson
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -62,6 +62,7 @@ class Counters:
     requests: Counter
     tokens: Counter
     seconds: Histogram
+    breakers: Gauge
 
 
 class Proxy:
@@ -116,6 +117,8 @@ class Proxy:
 
     async def metrics(self, _: Request) -> Response:
         """Prometheus' text format."""
+        for provider, is_failing in self._upstream.failing().items():
+            self._counters.breakers.labels(provider).set(is_failing)
         return Response(generate_latest(self._counters.registry), media_type=CONTENT_TYPE_LATEST)
 
     def _caller(self, request: Request) -> tuple[Token, str]:
@@ -269,4 +272,5 @@ def _counters() -> Counters:
         requests=Counter("proxy_requests", "Answers by status", ["status"], registry=registry),
         tokens=Counter("proxy_tokens", "Tokens measured", ["direction"], registry=registry),
         seconds=Histogram("proxy_upstream_seconds", "Time to the upstream's first bytes", registry=registry),
+        breakers=Gauge("proxy_breaker_open", "1: last seen failing, so asked last", ["provider"], registry=registry),
     )

@@ -21,6 +21,9 @@ _SENTENCES = {
     "en": "Your plan's tokens for this period are used up.{renewal} To go on now, change the plan in your dashboard.",
 }
 _RENEWALS = {"pt-BR": " Eles voltam em {at:%d/%m/%Y}.", "en": " They come back on {at:%Y-%m-%d}."}
+_SUFFIX = " (Monthly usage limit reached.)"
+"""What a gateway with a program's token goes by: it neither waits in silence for as long as Retry-After says, nor takes
+the provider for unpaid and asks it no more, but shows its user the sentence at once."""
 
 WARN_AT = 0.9
 """From this share of the plan on, an answer says in a header how much is used or held."""
@@ -51,11 +54,14 @@ def warn(response: Response, used: float) -> None:
 
 
 def _error(refused: UsedUp, prepared: Prepared) -> Response:
-    response = prepared.dialect.error(refused)
     renews_at = refused.verdict.renews_at
+    sentence = _sentence(refused.verdict) + _SUFFIX
+    response = prepared.dialect.form(refused.status, sentence, refused.code)
     wait = (renews_at - clock.now()).total_seconds() if renews_at else 3600
     response.headers["retry-after"] = str(max(1, math.ceil(wait)))
     response.headers[HEADER] = "tokens"
+    # OpenAI's clients obey it; without, they ask again at once, because the wait is longer than they believe
+    response.headers["x-should-retry"] = "false"
     return response
 
 

@@ -128,6 +128,10 @@ class Upstream:
                 answer.close()
         raise UpstreamFailed("upstream_unknown")
 
+    def failing(self) -> dict[str, bool]:
+        """The providers that were asked, and whether each was last seen failing and is asked last."""
+        return {provider: breaker.open for provider, breaker in self._breakers.items()}
+
     def without_key(self, content: bytes) -> bytes:
         """``content`` with our keys blotted out: a provider's error may quote the request."""
         for secret in self._secrets:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from api.admin.stoppages import shown
 from api.deps import Admin, Given
-from controller.core import ids
+from controller.core import failpoints, ids
 from controller.core import log as logs
 from controller.core.errors import NotFound
 from controller.domain import (
@@ -174,6 +174,7 @@ async def reject(given: Given, who: Admin, job_id: str, ask: Rejection) -> dict[
     async with given.database.transaction() as session:
         why = Why(who, ids.new())
         made = await rejections.reject(session, given.mint, ids.checked(job_id), why, ask.reason)
+    failpoints.hit("reject.stored")
     log.info("admin.job_rejected", job_id=job_id, actor=who, reason=ask.reason)
     await given.bell.ring(bells.COMMITS)
     return {"job_id": job_id, "followed_by": made.id if made else None}

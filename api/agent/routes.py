@@ -40,15 +40,19 @@ async def profile(
 ) -> Response:
     """The box's profile once its version is above ``after``; 204 if none came within ``wait`` seconds.
 
-    A version is released only when the commit that carries it is pushed.
+    A version is released only when the commit that carries it is pushed, and a change on its way there holds back
+    what it replaces: the rows have it already, and it would go out under the number of the version before. A box that
+    starts meanwhile has that version on its volume.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     while True:
         async with given.database.transaction() as session:
-            live = (await boxes.get(session, box_id)).live_profile
-        if live > after:
-            return JSONResponse(await _profile(given, token))
+            box = await boxes.get(session, box_id)
+        if box.live_profile > after and _is_pushed(box):
+            told = await _profile(given, token)
+            if told is not None:
+                return JSONResponse(told)
         if loop.time() >= deadline:
             return Response(status_code=204)
         await asyncio.sleep(POLL_SECONDS)
@@ -74,10 +78,20 @@ async def connected(given: Given, box_id: AgentBox) -> dict[str, Any]:
         return {"connections": await connections.for_agent(session, box.id, box.locale)}
 
 
-async def _profile(given: Parts, token: str) -> dict[str, Any]:
-    """The profile with its secrets, for a token that opens the door still: a poll may have waited for long."""
+def _is_pushed(box: Box) -> bool:
+    return box.live_profile >= box.profile
+
+
+async def _profile(given: Parts, token: str) -> dict[str, Any] | None:
+    """The profile with its secrets, for a token that opens the door still: a poll may have waited for long.
+
+    None if a change came first. The box is locked, for its parts are rows of their own.
+    """
     async with given.database.transaction() as session:
-        box = await boxes.get(session, await tokens.agent_box(session, pepper=given.mint.pepper, token=token))
+        box_id = await tokens.agent_box(session, pepper=given.mint.pepper, token=token)
+        box = await boxes.get(session, box_id, lock=True)
+        if not _is_pushed(box):
+            return None
         proxy = await vault.get(
             session, given.mint.sealer, box.id, vault.PROXY, box.secret_versions["proxy"], reader=f"box:{box.id}"
         )

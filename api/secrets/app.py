@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from prometheus_client import Counter
 
-from api import errors
+from api import counts, errors
 from api.deps import Bearer
 from api.settings import SecretEndpointSettings
-from controller.core import crypto, metrics
+from controller.core import crypto
 from controller.core.crypto import Sealer
 from controller.core.db import Database
 from controller.core.errors import NotAllowed, NotFound
@@ -26,7 +26,7 @@ def create(settings: SecretEndpointSettings, database: Database, sealer: Sealer)
     """The endpoint for one cell."""
     app = FastAPI(title="openclaw-cloud secrets", docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
-    registry = metrics.registry()
+    registry = counts.install(app, "secrets")
     given = Counter("secrets_given", "Secrets that left the vault through this door", registry=registry)
 
     @app.get("/v1/cells/{cell}/{key:path}")
@@ -50,11 +50,5 @@ def create(settings: SecretEndpointSettings, database: Database, sealer: Sealer)
     async def healthz() -> dict[str, str]:
         """200 while the process answers."""
         return {"status": "ok"}
-
-    @app.get("/metrics")
-    async def shown() -> Response:
-        """Prometheus' text format."""
-        content, media_type = metrics.page(registry)
-        return Response(content, media_type=media_type)
 
     return app

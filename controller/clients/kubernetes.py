@@ -1,4 +1,4 @@
-"""The cluster of one cell through its API server: refresh sets, watch and hold Applications, look at pods, stop them.
+"""Each cell's cluster through its API server: refresh sets, watch and hold Applications, look at pods, stop them.
 
 The only module that imports the library. Everything here blocks: call it from a thread.
 """
@@ -57,6 +57,9 @@ class ClusterSettings(Group):
     kubeconfig: Path | None = None
     """A kubeconfig file; without one the pod's own service account is used."""
 
+    cells_kubeconfig: Path | None = None
+    """A kubeconfig file with a context for each other cell, named as the cell. None: there is one cell."""
+
 
 class ClusterAway(Temporary):
     """Raised when the API server does not answer or asks for patience."""
@@ -86,12 +89,15 @@ class NotThere(Permanent):
 class Cluster:
     """One cell's cluster."""
 
-    def __init__(self, settings: ClusterSettings) -> None:
-        """Raises Permanent if neither the kubeconfig nor a service account can be read."""
+    def __init__(self, settings: ClusterSettings, context: str | None = None) -> None:
+        """``context``: of the kubeconfig; its own choice if None.
+
+        Raises Permanent if neither the kubeconfig nor a service account can be read.
+        """
         configuration = client.Configuration()
         try:
             if settings.kubeconfig is not None:
-                config.load_kube_config(str(settings.kubeconfig), client_configuration=configuration)
+                config.load_kube_config(str(settings.kubeconfig), context, client_configuration=configuration)
             else:
                 config.load_incluster_config(client_configuration=configuration)
         except (config.ConfigException, yaml.YAMLError, TypeError) as exc:
@@ -100,6 +106,11 @@ class Cluster:
         self._core = client.CoreV1Api(api)
         self._apps = client.AppsV1Api(api)
         self._custom = client.CustomObjectsApi(api)
+        self._watches: set[watch.Watch] = set()
+
+    def of(self, cell: str) -> Cluster:
+        """Itself, whichever cell is meant."""
+        return self
 
     def refresh(self, application_set: str) -> None:
         """Make Argo CD read Git again for one ApplicationSet; a unique value, so that no request hides another."""
@@ -202,8 +213,10 @@ class Cluster:
 
         Raises Outdated when ``since`` is too old (410): then only a list tells what there is.
         """
+        watching = watch.Watch()
+        self._watches.add(watching)
         try:
-            stream = watch.Watch().stream(
+            stream = watching.stream(
                 self._custom.list_namespaced_custom_object,
                 ARGO_GROUP,
                 ARGO_VERSION,
@@ -222,6 +235,13 @@ class Cluster:
             raise ClusterAway("cluster_away", reason=foreign(exc.reason)) from exc
         except urllib3.exceptions.HTTPError as exc:
             raise ClusterAway("cluster_away", reason=foreign(exc)) from exc
+        finally:
+            self._watches.discard(watching)
+
+    def hang_up(self) -> None:
+        """Every watch that waits for news ends now, or as one that was cut off; one that just begins may go on."""
+        for watching in list(self._watches):
+            watching.stop()
 
     def pods(self, namespace: str) -> int:
         """How many pods the namespace has, ending ones included."""
@@ -269,6 +289,15 @@ class Cluster:
                 _content_type=_MERGE,
             )
         )
+
+
+def contexts(file: Path) -> list[str]:
+    """The names of a kubeconfig's contexts. Raises Permanent if it cannot be read."""
+    try:
+        found, _ = config.list_kube_config_contexts(str(file))
+    except (config.ConfigException, yaml.YAMLError, TypeError) as exc:
+        raise Permanent("kubeconfig_unusable", reason=foreign(exc)) from exc
+    return [str(one["name"]) for one in found]
 
 
 def namespace(box_id: str) -> str:

@@ -28,8 +28,10 @@ from controller.core.settings import Group, SettingsError
 
 log = logs.get(__name__)
 
-LABELS = frozenset({"channel", "direction", "error", "kind", "method", "outcome", "route", "source", "state", "status"})
-"""Every label there may be; each takes its values from an enum, a route table or our own error codes."""
+LABELS = frozenset(
+    {"channel", "direction", "error", "kind", "method", "outcome", "provider", "route", "source", "state", "status"}
+)
+"""Every label there may be; each takes its values from an enum, a route table, the catalog or our own error codes."""
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -53,7 +55,7 @@ def registry() -> CollectorRegistry:
 
 
 REGISTRY = registry()
-"""This process's; web applications, of which a test makes many in one process, have one each."""
+"""This process's; web applications, of which a test makes many in one process, have one more each."""
 
 
 def counter(name: str, told: str, *labels: str) -> Counter:
@@ -71,9 +73,9 @@ def histogram(name: str, told: str, *labels: str) -> Histogram:
     return Histogram(name, told, _bounded(labels), registry=REGISTRY, buckets=SECONDS)
 
 
-def page(shown: CollectorRegistry = REGISTRY) -> tuple[bytes, str]:
-    """The registry in Prometheus' text format, and its content type."""
-    return generate_latest(shown), CONTENT_TYPE_LATEST
+def page(*more: CollectorRegistry) -> tuple[bytes, str]:
+    """This process's registry and ``more``, which share no name, in Prometheus' text format; its content type."""
+    return b"".join(generate_latest(one) for one in (REGISTRY, *more)), CONTENT_TYPE_LATEST
 
 
 def serve(settings: MetricsSettings) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +16,13 @@ from controller.core.errors import NotFound
 from controller.core.settings import Group
 from controller.domain import plans, releases
 from controller.domain.states import RUNNING, Deletion, State
+
+
+class Place(NamedTuple):
+    """A box and the cell that it is in, whose cluster alone knows of it."""
+
+    cell: str
+    box_id: str
 
 
 class BoxSettings(Group):
@@ -145,6 +152,12 @@ async def get(session: AsyncSession, box_id: str, *, lock: bool = False) -> Box:
     if box is None:
         raise NotFound("box_unknown", box=box_id[:26])
     return box
+
+
+async def places(session: AsyncSession, box_ids: Iterable[str]) -> set[Place]:
+    """Where each of the boxes is; nothing for an id that no box has."""
+    query = select(Box.cell, Box.id).where(Box.id.in_(set(box_ids)))
+    return {Place(cell, box_id) for cell, box_id in await session.execute(query)}
 
 
 async def examined(session: AsyncSession, box_id: str, illness: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, and_, exists, or_, select
+from sqlalchemy import ForeignKey, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
@@ -71,10 +71,16 @@ async def begun(session: AsyncSession, box_ids: Iterable[str]) -> set[str]:
     return {*(await session.scalars(query)), *(await session.scalars(gone))}
 
 
-async def unfinished(session: AsyncSession, limit: int = 50) -> list[Job]:
-    """Jobs whose commit took the file away and whose Application may still be there, oldest first."""
-    query = select(Job).where(Job.state == JobState.COMMITTED, Job.verb == Verb.RETIRE)
-    return list(await session.scalars(query.order_by(Job.committed_at).limit(limit)))
+async def unfinished(session: AsyncSession, limit: int = 50) -> list[tuple[Job, str]]:
+    """Jobs whose commit took the file away and whose Application may still be there, each with its box's cell.
+
+    The oldest of each cell, ``limit`` at most: those of a cell that is away keep no other cell's from their turn.
+    """
+    turn = func.row_number().over(partition_by=Box.cell, order_by=Job.committed_at)
+    open_ = select(Job.id, Box.cell, turn.label("turn")).join(Box, Box.id == Job.box_id)
+    listed = open_.where(Job.state == JobState.COMMITTED, Job.verb == Verb.RETIRE).subquery()
+    query = select(Job, listed.c.cell).join(listed, listed.c.id == Job.id).where(listed.c.turn <= limit)
+    return [(job, cell) for job, cell in await session.execute(query.order_by(Job.committed_at))]
 
 
 async def over(session: AsyncSession, box_id: str) -> None:

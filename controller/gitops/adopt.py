@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.core import failpoints
 from controller.core import log as logs
+from controller.domain.boxes import Place
 from controller.domain.jobs import BY_OPS
 from controller.gitops import history, manifests, validation, verdicts
 from controller.gitops.history import Entry, Past, Touched
@@ -79,8 +80,14 @@ def actor(author: str) -> str:
 
 def box_of(path: str) -> str | None:
     """The id of the box that a file at ``path`` would be; None if it is no box file's place."""
+    found = place_of(path)
+    return found.box_id if found else None
+
+
+def place_of(path: str) -> Place | None:
+    """The box that a file at ``path`` would be, and the cell that it would be in; None if it is no box file's place."""
     match = _NAME.fullmatch(path)
-    return match["id"] if match else None
+    return Place(match["cell"], match["id"]) if match else None
 
 
 def by_people(repository: Repository, past: Sequence[Past], own: Collection[str]) -> dict[str, list[Touched]]:

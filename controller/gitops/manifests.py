@@ -145,6 +145,14 @@ def create(
     return _dump(made.model_dump(mode="json", exclude_none=True))
 
 
+def of(box_id: str, customer_id: str | None, spec: dict[str, Any], overrides: dict[str, Any]) -> Manifest:
+    """The manifest of a box that is known field by field.
+
+    Raises ManifestError if it is not valid, naming the first fault.
+    """
+    return _validated({"metadata": {"id": box_id, "customer": customer_id}, "spec": spec, "overrides": overrides})
+
+
 def read(content: bytes) -> Manifest:
     """The manifest in ``content``.
 

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 
 from controller.domain.states import RUNNING, State
 from controller.gitops import policy_network, policy_pods
-from controller.gitops.objects import Box, Object, Rule, containers, mapping, maps, of_kind, title
+from controller.gitops.objects import Box, Object, Rule, containers, mapping, maps, of_kind, pods, title
 
 KINDS = {
     ("v1", "Namespace"), ("v1", "ServiceAccount"), ("v1", "PersistentVolumeClaim"), ("v1", "ResourceQuota"),
@@ -24,6 +24,7 @@ KINDS = {
 _SIZES = {"": 0, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+_DATA = ("volumeName", "dataSource", "dataSourceRef")
 _NOTHING = ("services", "services.loadbalancers", "services.nodeports", "count/jobs.batch", "count/cronjobs.batch")
 
 
@@ -129,6 +130,26 @@ def _hooks(objects: list[Object], _: Box) -> Iterator[str]:
                 yield f"{title(obj)} is a hook, which runs outside of what Argo CD compares"
 
 
+def _own_volume(objects: list[Object], _: Box) -> Iterator[str]:
+    claims = of_kind(objects, "PersistentVolumeClaim")
+    for obj in claims:
+        if taken := [name for name in _DATA if mapping(obj, "spec").get(name)]:
+            yield f"{title(obj)} takes data that are there already: {', '.join(taken)}"
+    own = {mapping(obj, "metadata").get("name") for obj in claims}
+    for name, spec in pods(objects):
+        wanted = {mapping(volume, "persistentVolumeClaim").get("claimName") for volume in maps(spec, "volumes")} - {
+            None
+        }
+        if strange := wanted - own:
+            yield f"{name} mounts a claim that is not the box's: {', '.join(sorted(map(str, strange)))}"
+
+
+def _owners(objects: list[Object], _: Box) -> Iterator[str]:
+    for obj in objects:
+        if given := [name for name in ("finalizers", "ownerReferences") if mapping(obj, "metadata").get(name)]:
+            yield f"{title(obj)} has {' and '.join(given)}: somebody else would decide when it goes"
+
+
 def _quota(objects: list[Object], box: Box) -> Iterator[str]:
     if box.state == State.DESTROYED:
         return
@@ -205,6 +226,8 @@ RULES: dict[str, Rule] = {
     "recreate": _recreate,
     "one-pod-volume": _one_pod_volume,
     "volume-kept": _volume_kept,
+    "own-volume": _own_volume,
+    "no-owners": _owners,
     "no-hooks": _hooks,
     "quota": _quota,
     "quota-fits": _quota_fits,

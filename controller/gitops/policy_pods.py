@@ -13,6 +13,7 @@ _AGENT_SECRET = re.compile(r"agent-v[1-9][0-9]*")
 _LOWEST_ID = 10_000
 _VOLUMES = {"persistentVolumeClaim", "emptyDir", "configMap"}
 _PLACING = ("nodeName", "nodeSelector", "affinity", "tolerations", "priorityClassName", "schedulerName")
+_GUARDS = ("appArmorProfile", "seLinuxOptions", "windowsOptions")
 _ALL = {"cpu", "memory", "ephemeral-storage"}
 
 
@@ -156,6 +157,19 @@ def _proc_mount(objects: list[Object], _: Box) -> Iterator[str]:
             yield f"{name} asks for an unmasked /proc"
 
 
+def _host_guards(objects: list[Object], _: Box) -> Iterator[str]:
+    """AppArmor, SELinux and their like are the node's to choose: what a pod says of them can only loosen them."""
+    for name, given in [*pods(objects), *containers(objects)]:
+        if chosen := [key for key in _GUARDS if mapping(given, "securityContext").get(key)]:
+            yield f"{name} chooses how its host confines it: {', '.join(chosen)}"
+
+
+def _mounts(objects: list[Object], _: Box) -> Iterator[str]:
+    for name, container in containers(objects):
+        if any(mount.get("mountPropagation", "None") != "None" for mount in maps(container, "volumeMounts")):
+            yield f"{name} shares its mounts with its host"
+
+
 def _image(objects: list[Object], _: Box) -> Iterator[str]:
     for name, container in containers(objects):
         if not _DIGEST.fullmatch(str(container.get("image"))):
@@ -203,6 +217,8 @@ RULES: dict[str, Rule] = {
     "capabilities": _capabilities,
     "read-only-root": _read_only_root,
     "proc-mount": _proc_mount,
+    "host-guards": _host_guards,
+    "mount-shared": _mounts,
     "image-digest": _image,
     "resources": _limits,
     "secret-in-env": _secrets_in_env,

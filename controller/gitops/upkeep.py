@@ -10,6 +10,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from controller.core import failpoints
 from controller.core import log as logs
 from controller.gitops import commands
 from controller.gitops.commands import Background
@@ -51,6 +52,7 @@ class Upkeep:
             "repack", "--geometric=2", "-d", "--quiet", "--no-write-bitmap-index", folder=self._folder
         )
         self._until = time.monotonic() + LONGEST.total_seconds()
+        failpoints.hit("upkeep.begun")
 
     def wait(self) -> None:
         """Return once no merge is under way."""

@@ -32,6 +32,9 @@ class Standing:
     retired: bool = False
     """Whether its file left Git for good."""
 
+    wanted: Manifest | None = None
+    """The file that Postgres would write; None if that breaks a rule."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -74,9 +77,9 @@ def judge(path: str, before: Manifest | None, entry: Entry | None, content: byte
         return Verdict(faults=(f"{path}: the same box stands in {known.path}; a box is in one cell only",))
     if known is not None and known.retired:
         return Verdict(faults=(f"{path}: this box was retired, its id and its data are gone; make a new one",))
-    if before is None or known is None:
-        return Verdict(after=file.manifest, new=known is None)
-    return _change(before, file, known)
+    if known is None:
+        return Verdict(after=file.manifest, new=True)
+    return _anew(file, known) if before is None else _change(before, file, known)
 
 
 def parse(entry: Entry | None, path: str, content: bytes) -> Manifest | None:
@@ -100,13 +103,26 @@ def overrides(manifest: Manifest) -> dict[str, Any]:
 
 def standing(path: str, manifest: Manifest) -> Standing:
     """What Postgres will say of a box once its new file is adopted."""
-    return Standing(path, manifest.metadata.customer, manifest.spec.state, manifest.spec.deletion)
+    spec = manifest.spec
+    return Standing(path, manifest.metadata.customer, spec.state, spec.deletion, wanted=manifest)
 
 
 def moved(known: Standing, fields: Mapping[str, Any]) -> Standing:
     """The standing once ``fields`` are adopted."""
     state, deletion = fields.get("state", known.state), fields.get("deletion", known.deletion)
     return replace(known, state=State(state), deletion=Deletion(deletion))
+
+
+def _anew(file: BoxFile, known: Standing) -> Verdict:
+    """A file of a box that Postgres knows and Git has no good one of: it asks for what differs from Postgres.
+
+    It always asks for something: jobs that were raised meanwhile have to be numbered behind what it says.
+    """
+    if known.wanted is None:
+        return Verdict(faults=(f"{file.path}: what the platform knows of this box is no file to compare it with",))
+    verdict = _change(known.wanted, file, known)
+    told = f"{file.path}: the platform knows this box already, so what differs from that is taken as a change of it"
+    return verdict if verdict.faults else replace(verdict, notes=(told, *verdict.notes))
 
 
 def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:

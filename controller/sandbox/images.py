@@ -5,6 +5,8 @@
 entrypoint costs a copy, a changed lock file an ``npm ci`` (a minute and 650 MB) and one boot of the gateway to warm the
 compile cache.
 
+``packages`` makes a folder of Node and packages alone, for anything else of ours that runs on it.
+
 A layer is built in a folder of its own and renamed, so whoever sees it sees it whole; a lock makes a second builder
 wait and use what the first has built.
 """
@@ -39,6 +41,7 @@ NPM_TIMEOUT = timedelta(minutes=15)
 WARM_TIMEOUT = timedelta(minutes=8)
 LOCK_POLL_SECONDS = 0.2
 
+_PACKAGES = ("package.json", "package-lock.json")
 _RECIPE = b"2"
 """Part of every key: raise it when this module builds something else from the same files."""
 
@@ -69,6 +72,22 @@ async def build(chart_dir: Path, store: Path) -> Path:
     return recipe.image
 
 
+async def packages(folder: Path, store: Path) -> Path:
+    """Node and what the lock file in ``folder`` pins, as ``bin/node`` and ``node_modules``; made once a store.
+
+    Raises ImageError if npm fails.
+    """
+    tree = store / f"packages-{_packages_key(folder)}"
+    if tree.exists():
+        return tree
+    _make_folder(store)
+    async with _locked(store):
+        if not tree.exists():
+            with _building(tree) as made:
+                await _install_packages(folder, made)
+    return tree
+
+
 @dataclass(frozen=True)
 class _Recipe:
     """What an image is made of, and what its parts are called: each by all that it depends on."""
@@ -79,8 +98,7 @@ class _Recipe:
     @property
     def modules(self) -> Path:
         """Node and the gateway."""
-        files = [self.chart / "image" / name for name in ("package.json", "package-lock.json")]
-        return self.store / f"modules-{_digest(_RECIPE, _node_version(), *_contents(files))}"
+        return self.store / f"modules-{_packages_key(self.chart / 'image')}"
 
     @property
     def compile_cache(self) -> Path:
@@ -123,16 +141,7 @@ async def _make_layers(recipe: _Recipe) -> None:
 
 
 async def _install(recipe: _Recipe, tree: Path) -> None:
-    wheel = _node_wheel()
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(recipe.chart / "image" / name, tree / name)
-    # The wheel's bin/npm is a link that the wheel format flattened: it cannot find its own library.
-    npm = [str(wheel / "bin/node"), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")]
-    path = f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    env = {**os.environ, "PATH": path, "NODE_USE_SYSTEM_CA": "1"}
-    await _run("npm", [*npm, *NPM_CI, "--prefix", str(tree)], env, NPM_TIMEOUT)
-    (tree / "bin").mkdir()
-    _link_or_copy(wheel / "bin/node", tree / "bin/node")
+    env = await _install_packages(recipe.chart / "image", tree)
     (tree / "bin/mcporter").symlink_to("../node_modules/mcporter/dist/cli.js")
     # Without its install scripts the gateway completes its installation at the first call, in its own folder: an
     # agent's account could not.
@@ -141,6 +150,21 @@ async def _install(recipe: _Recipe, tree: Path) -> None:
         await _run(
             "openclaw", [str(tree / "bin/node"), str(launcher), "--version"], {**env, "HOME": home}, WARM_TIMEOUT
         )
+
+
+async def _install_packages(folder: Path, tree: Path) -> dict[str, str]:
+    """Fill ``tree``; the environment in which that was done."""
+    wheel = _node_wheel()
+    for name in _PACKAGES:
+        shutil.copyfile(folder / name, tree / name)
+    # The wheel's bin/npm is a link that the wheel format flattened: it cannot find its own library.
+    npm = [str(wheel / "bin/node"), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")]
+    path = f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    env = {**os.environ, "PATH": path, "NODE_USE_SYSTEM_CA": "1"}
+    await _run("npm", [*npm, *NPM_CI, "--prefix", str(tree)], env, NPM_TIMEOUT)
+    (tree / "bin").mkdir()
+    _link_or_copy(wheel / "bin/node", tree / "bin/node")
+    return env
 
 
 async def _warm(recipe: _Recipe, tree: Path) -> None:
@@ -243,6 +267,11 @@ def _node_wheel() -> Path:
     if found is None or found.origin is None:
         raise ImageError("node_not_installed", python=sys.executable)
     return Path(found.origin).parent
+
+
+def _packages_key(folder: Path) -> str:
+    """What Node and the packages that ``folder`` pins depend on."""
+    return _digest(_RECIPE, _node_version(), *_contents([folder / name for name in _PACKAGES]))
 
 
 def _node_version() -> bytes:

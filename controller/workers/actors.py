@@ -12,9 +12,10 @@ from datetime import timedelta
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
+from controller.clients import cells
 from controller.clients.email import Mailer, MailSettings
 from controller.clients.forge import Forge, ForgeSettings
-from controller.clients.kubernetes import Cluster, ClusterSettings
+from controller.clients.kubernetes import ClusterSettings
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.clients.telegram import Telegram, TelegramSettings
 from controller.core import log as logs
@@ -26,7 +27,8 @@ from controller.core.i18n import Catalogs
 from controller.core.metrics import MetricsSettings
 from controller.core.queue import Bell, broker
 from controller.core.settings import DatabaseSettings, QueueSettings, SealingSettings, load
-from controller.domain import bells, letters
+from controller.domain import bells, boxes, letters
+from controller.domain.boxes import BoxSettings
 from controller.domain.caps import CapSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
@@ -72,28 +74,30 @@ def writer_broker() -> None:
     made = broker(load(QueueSettings), working=True)
     parts = context.build()
     repository = Repository(load(GitSettings))
-    cluster, allowed = Cluster(load(ClusterSettings)), load(CapSettings)
+    clusters, allowed = cells.connect(load(ClusterSettings), load(BoxSettings).cell), load(CapSettings)
     retire_after = load(LifecycleSettings).retire_after
 
     async def write_commits() -> None:
         wait = await provisioning.write_commits(
-            parts.database, repository, cluster, allowed=allowed, retire_after=retire_after
+            parts.database, repository, clusters, allowed=allowed, retire_after=retire_after
         )
         if wait is not None:
             await parts.bell.ring(bells.COMMITS, after=wait)
 
     async def refresh(*box_ids: str) -> None:
-        await provisioning.ask_again(cluster, set(box_ids))
+        async with parts.database.transaction() as session:
+            places = await boxes.places(session, box_ids)
+        await provisioning.ask_again(clusters, places)
 
     async def retire() -> None:
-        await retiring.finish(parts.database, cluster)
+        await retiring.finish(parts.database, clusters)
 
     look = adopting.Paced(parts.database, repository, parts.mint)
 
     async def adopt() -> None:
         touched = await look()
         if touched:
-            await provisioning.refresh(cluster, touched)
+            await provisioning.refresh(clusters, touched)
             await write_commits()
             await parts.bell.ring(bells.TELL_FORGE)
 

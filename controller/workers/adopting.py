@@ -17,9 +17,9 @@ from controller.core.db import Database
 from controller.core.errors import Conflict, Permanent
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, git_remote, retirements
+from controller.domain import adoption, bells, boxes, connections, git_remote, retirements
 from controller.domain.adoption import Outcome, Wanted
-from controller.domain.boxes import Box
+from controller.domain.boxes import Box, Place
 from controller.domain.jobs import Job
 from controller.domain.lifecycle import Mint, Why
 from controller.domain.states import Deletion, State
@@ -27,7 +27,7 @@ from controller.gitops import adopt as reading_git
 from controller.gitops import children, history, manifests, verdicts
 from controller.gitops.adopt import Reader, Reading, Report, Wish
 from controller.gitops.history import Past
-from controller.gitops.manifests import Manifest
+from controller.gitops.manifests import Manifest, ManifestError
 from controller.gitops.repository import PushRejected, Repository
 from controller.gitops.verdicts import Standing
 from controller.workers.provisioning import WRITER_LOCK
@@ -66,7 +66,7 @@ class Paced:
         self._parts = database, repository, mint
         self._good_until = 0.0
 
-    async def __call__(self) -> set[str]:
+    async def __call__(self) -> set[Place]:
         """What ``adopt`` gives; nothing if it looked less than ``PACE_SECONDS`` ago."""
         if time.monotonic() < self._good_until:
             return set()
@@ -75,8 +75,8 @@ class Paced:
         return touched
 
 
-async def adopt(database: Database, repository: Repository, mint: Mint) -> set[str]:
-    """Every commit of people that ``main`` has is adopted or put right; the ids of the boxes that this touched.
+async def adopt(database: Database, repository: Repository, mint: Mint) -> set[Place]:
+    """Every commit of people that ``main`` has is adopted or put right; the boxes that this touched.
 
     Nothing is done while another writer is at it or the remote rests. Raises RemoteAway, HistoryRewritten, and
     PushRejected or Conflict if ``main`` or the boxes move faster than this: then the next look does it.
@@ -93,7 +93,7 @@ async def adopt(database: Database, repository: Repository, mint: Mint) -> set[s
     return set()
 
 
-async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[str]:
+async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[Place]:
     async with database.transaction() as session:
         if (await git_remote.get(session)).resting():
             return set()
@@ -102,8 +102,8 @@ async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[
     if not past:
         return set()
     theirs = await asyncio.to_thread(reading_git.by_people, repository, past, await _own(database, past))
-    touched = {box_id for files in theirs.values() for file in files if (box_id := reading_git.box_of(file.path))}
-    reader = Reader(repository, await _standings(database, touched))
+    touched = {place for files in theirs.values() for file in files if (place := reading_git.place_of(file.path))}
+    reader = Reader(repository, await _standings(database, {place.box_id for place in touched}))
     reading = await asyncio.to_thread(reader.read, tip, past, theirs)
     sha = await asyncio.to_thread(reading_git.repair, repository, reading)
     failpoints.hit("adopt.repaired")
@@ -159,9 +159,19 @@ async def _standings(database: Database, box_ids: set[str]) -> dict[str, Standin
                 State(box.state),
                 Deletion(box.deletion),
                 box.id in retired,
+                await _wanted(session, box),
             )
-            for box in found
+            for box in found.all()
         }
+
+
+async def _wanted(session: AsyncSession, box: Box) -> Manifest | None:
+    spec = boxes.spec(box, await connections.in_manifest(session, box.id))
+    try:
+        return manifests.of(box.id, box.customer_id, spec, box.overrides)
+    except ManifestError as error:
+        log.warning("gitops.box_no_manifest", box_id=box.id, error=str(error))
+        return None
 
 
 async def _take(session: AsyncSession, mint: Mint, reading: Reading, wish: Wish) -> None:

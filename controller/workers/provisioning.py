@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.clients import argocd, kubernetes
 from controller.clients.argocd import Observed
+from controller.clients.cells import Cells
 from controller.clients.kubernetes import Cluster
 from controller.core import clock, failpoints, metrics
 from controller.core import log as logs
@@ -23,7 +24,7 @@ from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary, foreign
 from controller.core.queue import Doorbell
 from controller.domain import bells, boxes, caps, git_remote, jobs, progress
-from controller.domain.boxes import Box
+from controller.domain.boxes import Box, Place
 from controller.domain.caps import CapSettings
 from controller.domain.completion import finish
 from controller.domain.jobs import Job, JobState, Verb
@@ -44,6 +45,8 @@ WRITER_LOCK = "git-writer"
 NO_WAIT = timedelta(0)
 STOPS = frozenset({Verb.SUSPEND.value, Verb.DESTROY.value})
 """Verbs after which no pod may be left."""
+STARTS = frozenset({Verb.PROVISION.value, Verb.REACTIVATE.value})
+"""Verbs after which there is one again, so that no earlier stop can be seen any more."""
 
 
 class DiskUnusable(Temporary):
@@ -53,7 +56,7 @@ class DiskUnusable(Temporary):
 async def write_commits(
     database: Database,
     repository: Repository,
-    cluster: Cluster,
+    cells: Cells,
     limit: timedelta = children.LIMIT,
     allowed: CapSettings = caps.DEFAULTS,
     retire_after: timedelta = RETIRE_AFTER,
@@ -67,36 +70,52 @@ async def write_commits(
         with children.within(limit) as current:
             wait = NO_WAIT if held else None
             while wait == NO_WAIT:
-                wait = await _write_batch(database, repository, cluster, current, allowed, retire_after)
+                wait = await _write_batch(database, repository, cells, current, allowed, retire_after)
                 if current.late():
                     break
     return wait
 
 
-async def refresh(cluster: Cluster, box_ids: set[str]) -> None:
-    """Ask Argo CD to read Git again for these boxes; if the cluster is away, the sweeper asks later.
+async def refresh(cells: Cells, places: Iterable[Place]) -> None:
+    """Ask each cell's Argo CD to read Git again for its boxes; if its cluster is away, the sweeper asks later.
 
-    A cluster that is away is asked no further: each question takes seconds then, and Git waits for this thread.
+    A cluster that is away is asked no further: each question takes seconds then, and Git waits for this thread. The
+    others are asked meanwhile.
     """
-    for name in sorted({manifests.application_set(box_id) for box_id in box_ids}):
-        try:
-            await asyncio.to_thread(cluster.refresh, name)
-        except CloudError as error:
-            log.warning("gitops.refresh_failed", application_set=name, error=str(error))
-            if isinstance(error, Temporary):
-                return
+    await asyncio.gather(*(_refresh(cells, cell, box_ids) for cell, box_ids in _by_cell(places).items()))
 
 
-async def ask_again(cluster: Cluster, box_ids: set[str]) -> None:
+async def ask_again(cells: Cells, places: Iterable[Place]) -> None:
     """Make Argo CD look again at boxes that lag behind Git, and begin those syncs anew that it has given up."""
-    await refresh(cluster, box_ids)
+    await asyncio.gather(*(_ask_again(cells, cell, box_ids) for cell, box_ids in _by_cell(places).items()))
+
+
+async def _ask_again(cells: Cells, cell: str, box_ids: set[str]) -> None:
+    await _refresh(cells, cell, box_ids)
     for box_id in sorted(box_ids):
         try:
-            await asyncio.to_thread(_begin_anew, cluster, box_id)
+            await asyncio.to_thread(_begin_anew, cells.of(cell), box_id)
         except CloudError as error:
-            log.warning("gitops.sync_not_begun", box_id=box_id, error=str(error))
+            log.warning("gitops.sync_not_begun", box_id=box_id, cell=cell, error=str(error))
             if isinstance(error, Temporary):
                 return
+
+
+async def _refresh(cells: Cells, cell: str, box_ids: set[str]) -> None:
+    for name in sorted({manifests.application_set(box_id) for box_id in box_ids}):
+        try:
+            await asyncio.to_thread(cells.of(cell).refresh, name)
+        except CloudError as error:
+            log.warning("gitops.refresh_failed", application_set=name, cell=cell, error=str(error))
+            if isinstance(error, Temporary):
+                return
+
+
+def _by_cell(places: Iterable[Place]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for cell, box_id in places:
+        found.setdefault(cell, set()).add(box_id)
+    return found
 
 
 async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Doorbell | None = None) -> bool:
@@ -104,35 +123,52 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
 
     It may while a pod or namespace is still going, and while a job that the cluster runs already is not yet recorded
     as committed: the writer pushes first and writes that down second. Without a bell, what the customer has to be
-    told now waits for the sweeper.
+    told now waits for the sweeper. An Application in another cell than the box's, left behind by a file that people put
+    there for a moment, says nothing of the box.
     """
     async with database.transaction() as session:
+        if seen.cell and Place(seen.cell, seen.box_id) not in await boxes.places(session, [seen.box_id]):
+            return False
         unseen = await jobs.open_of(session, seen.box_id, JobState.QUEUED, JobState.COMMITTED)
         await boxes.examined(session, seen.box_id, None if seen.is_well() else seen.illness())
     reached = [job for job in unseen if seen.settled(job.rev)]
     committed = [job for job in reached if job.state == JobState.COMMITTED]
     if not committed:
         return bool(reached)
+    ends = _ends(committed)
     # an erasure succeeds once the deletion is accepted, long before all of it has gone
-    emptied = committed[-1].verb != Verb.ERASE or seen.resources == 0
-    gone = emptied and await asyncio.to_thread(_gone, cluster, committed[-1])
+    emptied = ends is None or ends.verb != Verb.ERASE or seen.resources == 0
+    gone = emptied and (ends is None or await asyncio.to_thread(_gone, cluster, ends))
     if gone:
-        for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev):
+        for notice_id in await _record_synced(database, seen.box_id, committed[-1].rev, ends):
             if bell is not None:
                 await bell.ring(bells.NOTICE, notice_id)
     return not gone or len(committed) < len(reached)
 
 
-async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]:
+def _ends(reached: list[Job]) -> Job | None:
+    """The newest of the jobs that takes something away; none if a later one starts the box again.
+
+    Also one that a later job overtook: that took nothing of its own away, and the pod may be there still.
+    """
+    for job in reversed(reached):
+        if job.verb in STARTS:
+            return None
+        if job.verb in STOPS or job.verb == Verb.ERASE:
+            return job
+    return None
+
+
+async def _record_synced(database: Database, box_id: str, rev: int, ends: Job | None) -> list[str]:
     async with database.transaction() as session:
         box = await boxes.get(session, box_id, lock=True)
         for job in await jobs.open_of(session, box.id, JobState.COMMITTED):
             if job.rev <= rev:
                 jobs.synced(job)
                 await progress.add(session, box.id, "synced", job=job.id, verb=job.verb, rev=job.rev)
-                # one that a later rev overtook may never have stopped anything
-                if job.rev == rev and job.verb in STOPS:
-                    box.ready_at = None
+        # a stop that a start overtook may never have stopped anything
+        if ends is not None and ends.verb in STOPS:
+            box.ready_at = None
         box.synced_rev = max(box.synced_rev, rev)
         return await finish(session, box)
 
@@ -140,7 +176,7 @@ async def _record_synced(database: Database, box_id: str, rev: int) -> list[str]
 async def _write_batch(
     database: Database,
     repository: Repository,
-    cluster: Cluster,
+    cells: Cells,
     current: Round,
     allowed: CapSettings,
     retire_after: timedelta,
@@ -157,7 +193,7 @@ async def _write_batch(
     if not batch:
         return None
     failpoints.hit("gitops.taken")
-    held = await retiring.obstacles(cluster, batch)
+    held = await retiring.obstacles(cells, batch, owners)
     making = partial(_intent, retire_after=retire_after)
     try:
         free = [job for job in batch if job.id not in held]
@@ -170,7 +206,8 @@ async def _write_batch(
         log.warning("gitops.batch_failed", jobs=len(batch), error=str(outcome.trouble))
     _count(outcome)
     failpoints.hit("gitops.recorded")
-    await refresh(cluster, {job.box_id for job in batch if job.id in outcome.landed})
+    landed = [owners[job.box_id] for job in batch if job.id in outcome.landed]
+    await refresh(cells, {Place(box.cell, box.id) for box in landed})
     failpoints.hit("gitops.refreshed")
     await _to_its_end(repository.tidy, current)
     return wait
@@ -314,8 +351,4 @@ def _begin_anew(cluster: Cluster, box_id: str) -> None:
 def _gone(cluster: Cluster, job: Job) -> bool:
     """Whether what the job takes away is really away: pods for a stop, the namespace for an erasure."""
     space = kubernetes.namespace(job.box_id)
-    if job.verb == Verb.ERASE:
-        return not cluster.has_namespace(space)
-    if job.verb in STOPS:
-        return cluster.pods(space) == 0
-    return True
+    return not cluster.has_namespace(space) if job.verb == Verb.ERASE else cluster.pods(space) == 0

@@ -8,16 +8,18 @@ more, and only an Application that is still gone after that is gone for good.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from controller.clients import argocd, kubernetes
+from controller.clients.cells import Cells
 from controller.clients.kubernetes import Cluster
 from controller.core import clock, failpoints, metrics
 from controller.core import log as logs
 from controller.core.db import Database
-from controller.core.errors import CloudError
+from controller.core.errors import CloudError, Temporary
 from controller.domain import jobs, retirements
+from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.retirements import ASK_AGAIN, Retirement
 from controller.domain.states import State
@@ -33,28 +35,42 @@ class StillThere(CloudError):
     """Raised when something of the box lives in the cluster, whatever our rows say: then nothing of it is removed."""
 
 
-async def obstacles(cluster: Cluster, batch: Iterable[Job]) -> dict[str, CloudError]:
-    """Why the file of a box may not leave Git now, by the job that would take it out; only for jobs that would."""
+async def obstacles(cells: Cells, batch: Iterable[Job], owners: Mapping[str, Box]) -> dict[str, CloudError]:
+    """Why the file of a box may not leave Git now, by the job that would take it out; only for jobs that would.
+
+    ``owners``: the batch's boxes by id. A cell whose cluster is away is asked once.
+    """
     found: dict[str, CloudError] = {}
+    away: dict[str, CloudError] = {}
     for job in batch:
         if job.verb == Verb.RETIRE:
+            cell = owners[job.box_id].cell
             try:
-                await asyncio.to_thread(_check, cluster, job.box_id)
+                if cell in away:
+                    raise away[cell]
+                await asyncio.to_thread(_check, cells.of(cell), job.box_id)
             except CloudError as error:
                 found[job.id] = error
+                away |= {cell: error} if isinstance(error, Temporary) else {}
     return found
 
 
-async def finish(database: Database, cluster: Cluster) -> None:
-    """Every committed retirement is one step further; what holds one up is on its job and holds up no other."""
+async def finish(database: Database, cells: Cells) -> None:
+    """Every committed retirement is one step further; what holds one up is on its job and holds up no other.
+
+    A cell whose cluster is away is asked once.
+    """
     async with database.transaction() as session:
         due = await retirements.unfinished(session)
-    for job in due:
-        failure = None
+    away: dict[str, CloudError] = {}
+    for job, cell in due:
+        failure = away.get(cell)
         try:
-            await _step(database, cluster, job)
+            if failure is None:
+                await _step(database, cells.of(cell), job)
         except CloudError as error:
             failure = error
+            away |= {cell: error} if isinstance(error, Temporary) else {}
             FAILURES.labels(error.code).inc()
             log.warning("retiring.step_failed", box_id=job.box_id, error=str(error))
         if failure is not None or job.error is not None:

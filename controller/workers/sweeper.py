@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import Field
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock, failpoints, metrics, stops
 from controller.core import log as logs
@@ -16,6 +17,7 @@ from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
 from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, retirements, standbys, subscriptions
+from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.lifecycle import LifecycleSettings, Mint
 from controller.domain.standbys import StandbySettings
@@ -26,6 +28,8 @@ log = logs.get(__name__)
 RUNG = metrics.counter("sweeper_rings", "What was left behind and rung for again", "kind")
 FAILURES = metrics.counter("sweeper_failures", "Sweeps that failed, by our error code", "error")
 LAGGING = timedelta(seconds=30)
+MOST_LAGGING = 200
+"""So many boxes of a cell are asked for again in one sweep."""
 
 
 class SweeperSettings(Group):
@@ -105,7 +109,7 @@ async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -
         events = await inbox.due(session, inbox.STRIPE)
         unread = await catch_up.is_due(session, inbox.STRIPE, settings.catch_up_interval)
         queued = await session.scalar(select(_queued().exists()))
-        lagging = list(await session.scalars(_lagging(settings.sweep_lagging)))
+        lagging = await _lagging(session, settings.sweep_lagging)
         await notices.recover(session)
         untold = await notices.due(session)
         reports = len(await adoption.untold(session))
@@ -116,8 +120,8 @@ async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -
         await bell.ring(bells.CATCH_UP)
     if queued:
         await bell.ring(bells.COMMITS)
-    if lagging:
-        await bell.ring(bells.REFRESH, *lagging)
+    for box_ids in lagging:
+        await bell.ring(bells.REFRESH, *box_ids)
     for notice_id in untold:
         await bell.ring(bells.NOTICE, notice_id)
     if reports:
@@ -129,7 +133,7 @@ async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -
         retire=retiring,
         event=len(events),
         commits=int(bool(queued)),
-        refresh=len(lagging),
+        refresh=sum(map(len, lagging)),
         notice=len(untold),
     )
     failpoints.hit("sweeper.rung")
@@ -144,8 +148,17 @@ def _queued() -> Select[str]:
     return select(Job.id).where(Job.state == JobState.QUEUED, Job.next_attempt_at <= clock.now())
 
 
-def _lagging(late: timedelta) -> Select[str]:
-    before = clock.now() - late
-    query = select(Job.box_id).where(Job.state == JobState.COMMITTED, Job.committed_at <= before)
-    query = query.where(Job.verb != Verb.RETIRE)  # asks by itself, and looks whether it was heard
-    return query.distinct().limit(200)
+async def _lagging(session: AsyncSession, late: timedelta) -> list[list[str]]:
+    """Boxes that lag behind Git, of each cell apart: one that is away keeps no other's from being asked again."""
+    query = select(Box.cell, Box.id).join(Job, Job.box_id == Box.id)
+    query = query.where(Job.state == JobState.COMMITTED, Job.committed_at <= clock.now() - late)
+    late_ones = (
+        query.where(Job.verb != Verb.RETIRE).distinct().subquery()
+    )  # that asks by itself, and looks if it was heard
+    # in no order: what never catches up must not keep the rest from their turn
+    turn = func.row_number().over(partition_by=late_ones.c.cell, order_by=func.random())
+    turns = select(late_ones.c.cell, late_ones.c.id, turn.label("turn")).subquery()
+    found: dict[str, list[str]] = {}
+    for cell, box_id in await session.execute(select(turns.c.cell, turns.c.id).where(turns.c.turn <= MOST_LAGGING)):
+        found.setdefault(cell, []).append(box_id)
+    return list(found.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 from controller.clients import argocd
 from controller.clients.argocd import Observed
@@ -27,6 +28,9 @@ LISTS = metrics.counter("watcher_lists", "Times that all Applications were liste
 WAITING = metrics.gauge("watcher_boxes_waiting", "Boxes looked at again because a pod is still ending")
 
 LOOK_AGAIN_SECONDS = 0.5
+LEAVE_SECONDS = 5.0
+"""How long an end waits for the thread that listens. 5 s: it is cut off, unless it is just asking for a list."""
+
 PAUSE_SECONDS = 1.0
 _NEWS = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
@@ -38,13 +42,30 @@ class Deaf(Permanent):
 async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asyncio.Event) -> None:
     """Follow the cluster until ``stop`` is set; after any break it lists again, so nothing is missed.
 
-    Raises Deaf when the thread that listens has died of something that is not ours.
+    However it ends, nothing of it goes on. Raises Deaf when the thread that listens has died of something that is not
+    ours.
     """
     arrivals: asyncio.Queue[Change] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
     ending = threading.Event()
+    loop = asyncio.get_running_loop()
     follower = threading.Thread(target=_follow, args=(cluster, loop, arrivals, ending), daemon=True)
     follower.start()
+    try:
+        await _handle(database, cluster, bell, stop, arrivals, follower)
+    finally:
+        ending.set()
+        await asyncio.to_thread(_leave, cluster, follower)
+
+
+async def _handle(
+    database: Database,
+    cluster: Cluster,
+    bell: Doorbell,
+    stop: asyncio.Event,
+    arrivals: asyncio.Queue[Change],
+    follower: threading.Thread,
+) -> None:
+    loop = asyncio.get_running_loop()
     books = Books(database)
     waiting: dict[str, Observed] = {}
     again_at = loop.time() + LOOK_AGAIN_SECONDS
@@ -66,7 +87,14 @@ async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asynci
             else:
                 waiting.pop(look.box_id, None)
         WAITING.set(len(waiting))
-    ending.set()
+
+
+def _leave(cluster: Cluster, follower: threading.Thread) -> None:
+    """The thread that listens is over, or was left to the end of its list: it then finds that nobody needs it."""
+    until = time.monotonic() + LEAVE_SECONDS
+    while follower.is_alive() and time.monotonic() < until:
+        cluster.hang_up()
+        follower.join(0.05)
 
 
 class Books:
@@ -142,6 +170,8 @@ def _follow(
     version = ""
 
     def tell(change: Change) -> None:
+        if ending.is_set():  # nobody reads it any more, and the loop may be closed
+            return
         LAST_EVENT.set(clock.now().timestamp())
         loop.call_soon_threadsafe(arrivals.put_nowait, change)
 
@@ -160,6 +190,8 @@ def _follow(
                     tell(change)
             LAST_CONTACT.set(clock.now().timestamp())
         except CloudError as error:
+            if ending.is_set():
+                return
             version = ""
             FAILURES.labels(error.code).inc()
             log.warning("watcher.list_again", error=str(error))

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from api import serve
 from api.settings import SecretEndpointSettings
-from api.tls import Certificate
+from api.tls import ENDS, Certificate
 from controller.core import clock
 from controller.core.settings import SettingsError, load
 
@@ -37,11 +37,11 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the platform's authority")])
         self._own = self._signed(self._name, self._key, x509.BasicConstraints(ca=True, path_length=0))
 
-    def issue(self) -> int:
-        """Write a new certificate and key; its serial number."""
+    def issue(self, days: int = 1) -> int:
+        """Write a new certificate for so many days, and its key; its serial number."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-        made = self._signed(subject, key, x509.SubjectAlternativeName([x509.DNSName(NAME)]))
+        made = self._signed(subject, key, x509.SubjectAlternativeName([x509.DNSName(NAME)]), days)
         form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         replace(self.chain, made.public_bytes(serialization.Encoding.PEM))
         replace(self.key, key.private_bytes(serialization.Encoding.PEM, *form))
@@ -53,11 +53,11 @@ class Authority:
         return ssl.create_default_context(cadata=pem)
 
     def _signed(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, more: x509.ExtensionType
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, more: x509.ExtensionType, days: int = 1
     ) -> x509.Certificate:
         now = clock.now()
         made = x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
-        made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=days))
         return made.add_extension(more, critical=False).sign(self._key, hashes.SHA256())
 
 
@@ -125,6 +125,15 @@ async def test_a_renewal_that_cannot_be_read_leaves_the_old_certificate(authorit
     assert await shown(port, authority.trusting()) == before
     renewed = authority.issue()
     assert await shown(port, authority.trusting()) == renewed
+
+
+async def test_prometheus_sees_when_the_certificate_ends_that_is_shown(authority: Authority, port: int) -> None:
+    authority.issue(days=90)
+    await shown(port, authority.trusting())
+    renewed = x509.load_pem_x509_certificate(authority.chain.read_bytes()).not_valid_after_utc.timestamp()
+    authority.chain.write_text("half a certific")
+    await shown(port, authority.trusting())
+    assert next(iter(ENDS.collect())).samples[0].value == renewed
 
 
 def test_files_that_hold_no_certificate_stop_the_start(tmp_path: Path) -> None:

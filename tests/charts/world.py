@@ -139,17 +139,17 @@ async def around() -> AsyncIterator[World]:
 
 
 class Gateway:
-    """A box with the real gateway in that world, on a volume that outlives it."""
+    """A box with the real gateway in that world, on a volume that outlives it; its pod is told ``told`` besides."""
 
-    def __init__(self, image: Path, folder: Path, world: World) -> None:
+    def __init__(self, image: Path, folder: Path, world: Platform, **told: str) -> None:
         self.image, self.folder, self.world = image, folder, world
+        self._told = {"OPENCLAW_PROXY_URL": world.url, "OPENCLAW_EXEC": "full", **told}
         self._box: Process | None = None
 
     async def boot(self) -> dict[str, Any]:
         """Start it; its report, once it is ready."""
         account = accounts.to_drop_to(accounts.AGENT)
-        changed = {"OPENCLAW_PROXY_URL": self.world.url, "OPENCLAW_EXEC": "full"}
-        env = platforms.environment(self.folder, self.world.url, **changed)
+        env = platforms.environment(self.folder, self.world.url, **self._told)
         env["NODE_COMPILE_CACHE"] = str(self.image / "compile-cache")
         (self.folder / "data").mkdir(exist_ok=True)
         if account:

@@ -239,7 +239,7 @@ class World:
             await asyncio.sleep(LAGGING.total_seconds() / 4)
             query = select(Job.box_id).where(Job.state == JobState.COMMITTED, Job.committed_at <= clock.now() - LAGGING)
             async with self.database.transaction() as session:
-                lagging = set(await session.scalars(query.distinct()))
+                lagging = await boxes.places(session, await session.scalars(query.distinct()))
             await provisioning.ask_again(self.cluster, lagging)
 
 

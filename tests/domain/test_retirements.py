@@ -71,7 +71,7 @@ async def test_what_is_over_is_done_and_raised_no_more(session: AsyncSession) ->
     box = await destroyed(session)
     [made] = await later(session)
     jobs.committed(made, SHA)
-    assert [one.id for one in await retirements.unfinished(session)] == [made.id]
+    assert [one.id for one, _ in await retirements.unfinished(session)] == [made.id]
     await retirements.over(session, box.id)
     assert (made.state, box.synced_rev, box.retired_at is not None) == (JobState.DONE, made.rev, True)
     assert (await retirements.unfinished(session), await later(session)) == ([], [])

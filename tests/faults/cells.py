@@ -1,8 +1,8 @@
 """A cell whose Argo CD applies at once and whose gateways boot in no time, behind the sandbox's Kubernetes API.
 
 It reads ``main`` when an ApplicationSet is annotated, as the real one does, and does not poll in between, so that a
-lost refresh shows. Every box that runs has a pod; its agent fetches its profile and reports ready with the box's own
-token.
+lost refresh shows. An Application that is held is left as it is until somebody lets it go. Every box that runs has a
+pod, unless its Deployment is scaled to zero; its agent fetches its profile and reports ready with the box's own token.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any
 import httpx
 import uvicorn
 
-from controller.clients.kubernetes import ARGO_NAMESPACE, namespace
+from controller.clients.argocd import SKIP
+from controller.clients.kubernetes import ARGO_NAMESPACE, REFRESH, namespace
 from controller.core.errors import CloudError
 from controller.gitops import manifests
 from controller.gitops.manifests import Manifest
 from controller.sandbox.cluster import api
 from controller.sandbox.cluster.admission import APPROVED, BOX_LABEL
-from controller.sandbox.cluster.resources import APPLICATION, APPLICATION_SET, NAMESPACE, POD, Object
+from controller.sandbox.cluster.resources import APPLICATION, APPLICATION_SET, DEPLOYMENT, NAMESPACE, POD, Object
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.processes import free_port
 from tests.faults.loops import Loop
@@ -40,6 +41,7 @@ class Cell:
         self._loop, self._git, self._api_url, self._token_of = loop, git, api_url, token_of
         self._tip = ""
         self._agents: dict[str, asyncio.Task[None]] = {}
+        self._wanted: dict[str, Manifest] = {}
         self.kubeconfig = folder / "kubeconfig"
         self.refused: list[str] = []
         """Error bodies that agents were given."""
@@ -93,18 +95,46 @@ class Cell:
         self._store.close()
 
     async def _follow(self) -> None:
-        async for event in self._store.watch(APPLICATION_SET):
-            if event.type == "MODIFIED":
+        async for event in self._store.watch(APPLICATION_SET, APPLICATION, DEPLOYMENT):
+            if event.type != "MODIFIED":
+                continue
+            meta = event.object["metadata"]
+            if event.kind == APPLICATION_SET and REFRESH in meta.get("annotations", {}):
                 await self._sync()
+                self._answer(meta["name"], meta["annotations"][REFRESH])
+            elif event.kind == APPLICATION:
+                self._catch_up(meta["name"])
+            elif event.kind == DEPLOYMENT and self._replicas(meta["namespace"]) == 0:
+                self._run_pod(meta["namespace"].removeprefix("box-"), None, "")
+
+    def _answer(self, name: str, request: str) -> None:
+        """The request to read Git is consumed, unless another came meanwhile."""
+        known = self._store.get(APPLICATION_SET, ARGO_NAMESPACE, name)
+        if known is not None and known["metadata"].get("annotations", {}).get(REFRESH) == request:
+            left = {key: value for key, value in known["metadata"]["annotations"].items() if key != REFRESH}
+            self._store.update({**known, "metadata": {**known["metadata"], "annotations": left}})
+
+    def _catch_up(self, box_id: str) -> None:
+        """What Git says of a box that is held no longer is applied."""
+        known, wanted = self._store.get(APPLICATION, ARGO_NAMESPACE, box_id), self._wanted.get(box_id)
+        if known is not None and wanted is not None and _rev(known) < wanted.spec.rev and not _is_held(known):
+            self._apply(wanted)
+
+    def _replicas(self, space: str) -> int | None:
+        known = self._store.get(DEPLOYMENT, space, "agent")
+        return None if known is None else int(known["spec"]["replicas"])
 
     async def _sync(self) -> None:
         tip = (await self._run("rev-parse", "main")).strip()
         if tip == self._tip:
             return
         since = [self._tip] if self._tip else []
-        listing = ["diff", "--name-only", *since, tip] if since else ["ls-tree", "-r", "--name-only", tip]
+        # a file that went deletes nothing: the sets only create and update
+        listing = (
+            ["diff", "--name-only", "--diff-filter=d", *since, tip] if since else ["ls-tree", "-r", "--name-only", tip]
+        )
         for path in (await self._run(*listing)).split():
-            if path.startswith("cells/"):
+            if path.startswith("cells/local/boxes/"):
                 self._apply(manifests.read((await self._run("show", f"{tip}:{path}")).encode()))
         self._tip = tip
 
@@ -116,14 +146,20 @@ class Cell:
 
     def _apply(self, manifest: Manifest) -> None:
         box_id, spec = manifest.metadata.id, manifest.spec
+        self._wanted[box_id] = manifest
+        known = self._store.get(APPLICATION, ARGO_NAMESPACE, box_id)
+        held = known is not None and _is_held(known)
         space = namespace(box_id)
-        if spec.state == "destroyed":
+        if spec.state == "destroyed" and not held:
             if self._store.get(NAMESPACE, None, space):
+                self._store.delete(DEPLOYMENT, space, "agent", now=True)
                 self._store.delete(NAMESPACE, None, space)
-        else:
+        elif not held:
+            runs = spec.state in {"active", "standby"}
             self._ensure_space(space, approved=spec.deletion == "approved")
-            self._run_pod(box_id, spec.secrets.agent if spec.state in {"active", "standby"} else None)
-        self._store_application(manifest)
+            self._scale(space, int(runs))
+            self._run_pod(box_id, spec.secrets.agent if runs else None, spec.release)
+        self._store_application(manifest, held=held)
 
     def _ensure_space(self, space: str, *, approved: bool) -> None:
         meta: Object = {"name": space, "labels": {BOX_LABEL: "1"}, "annotations": {APPROVED: str(approved).lower()}}
@@ -134,22 +170,31 @@ class Cell:
         else:
             self._store.update({**known, "metadata": {**known["metadata"], **meta}})
 
-    def _run_pod(self, box_id: str, version: int | None) -> None:
-        """A pod whose agent has token ``version``; none for None."""
-        space = namespace(box_id)
+    def _scale(self, space: str, replicas: int) -> None:
+        meta = {"name": "agent", "namespace": space}
+        known = self._store.get(DEPLOYMENT, space, "agent")
+        if known is None:
+            made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"replicas": replicas}}
+            self._store.create(made)
+        else:
+            self._store.update({**known, "spec": {**known["spec"], "replicas": replicas}})
+
+    def _run_pod(self, box_id: str, version: int | None, release: str) -> None:
+        """A pod of ``release`` whose agent has token ``version``; none for None."""
+        space, labels = namespace(box_id), {"token": str(version), "release": release}
         known = self._store.get(POD, space, "agent")
-        if known is not None and known["metadata"]["labels"]["token"] != str(version):
+        if known is not None and known["metadata"]["labels"] != labels:
             self._agents.pop(box_id).cancel()
             self._store.delete(POD, space, "agent", now=True)
             known = None
         if known is None and version is not None:
-            meta = {"name": "agent", "namespace": space, "labels": {"token": str(version)}}
+            meta = {"name": "agent", "namespace": space, "labels": labels}
             self._store.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta})
-            self._agents[box_id] = asyncio.create_task(self._agent(box_id, version))
+            self._agents[box_id] = asyncio.create_task(self._agent(box_id, version, release))
 
-    def _store_application(self, manifest: Manifest) -> None:
+    def _store_application(self, manifest: Manifest, *, held: bool) -> None:
         box_id = manifest.metadata.id
-        values = {"cell": {"name": "local"}, "spec": {"rev": manifest.spec.rev}}
+        values = {"cell": {"name": "local"}, "spec": {"rev": manifest.spec.rev, "state": manifest.spec.state.value}}
         source = {"helm": {"valuesObject": values}}
         status = {
             "sync": {"status": "Synced", "comparedTo": {"source": source}},
@@ -158,9 +203,12 @@ class Cell:
         if self._store.get(APPLICATION, ARGO_NAMESPACE, box_id) is None:
             meta = {"name": box_id, "namespace": ARGO_NAMESPACE}
             self._store.create({"apiVersion": _ARGO, "kind": "Application", "metadata": meta, "spec": {}})
-        self._store.update_status(APPLICATION, ARGO_NAMESPACE, box_id, status)
+        known = self._store.get(APPLICATION, ARGO_NAMESPACE, box_id) or {}
+        self._store.update({**known, "spec": {"source": source}})
+        if not held:
+            self._store.update_status(APPLICATION, ARGO_NAMESPACE, box_id, status)
 
-    async def _agent(self, box_id: str, version: int) -> None:
+    async def _agent(self, box_id: str, version: int, release: str) -> None:
         """What the entrypoint does: the profile, then the report, again until each is taken."""
         pause = 0.05
         while True:
@@ -168,7 +216,7 @@ class Cell:
                 headers = {"Authorization": f"Bearer {await self._token_of(box_id, version)}"}
                 profile = await self._ask("GET", "/internal/agent/profile?wait=5", headers)
                 if profile.status_code == 200:
-                    body = {"profile": profile.json()["version"], "gateway": "stand-in"}
+                    body = {"profile": profile.json()["version"], "gateway": "stand-in", "release": release}
                     if (await self._ask("POST", "/internal/agent/ready", headers, json=body)).status_code == 204:
                         return
             except (httpx.HTTPError, CloudError, OSError):
@@ -181,6 +229,10 @@ class Cell:
         if answer.status_code >= 400:
             self.refused.append(answer.text)
         return answer
+
+
+def _is_held(application: Object) -> bool:
+    return bool(application["metadata"].get("annotations", {}).get(SKIP) == "true")
 
 
 def _rev(application: Object) -> int:

@@ -56,4 +56,6 @@ def ours(stand: Stand, niches: str) -> dict[str, str]:
         "FAILPOINT_LOG": str(stand.folder / "hits"),
         "SWEEP_INTERVAL": "PT1S",
         "SWEEP_LAGGING": "PT2S",
+        "ADOPT_INTERVAL": "PT1S",
+        "ROLLOUT_INTERVAL": "PT1S",
     }

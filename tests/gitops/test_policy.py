@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from controller.domain.plans import PlanName
 from controller.domain.states import State
 from controller.gitops import policy
+from controller.gitops.findings import Finding
 from controller.gitops.objects import Box, Object
 from tests.charts.boxes import EVERY, ID, one, render, values
 
@@ -28,6 +30,12 @@ def box(objects: list[Object]) -> Any:
 
 def guarded(objects: list[Object]) -> Any:
     return box(objects)["securityContext"]
+
+
+def claimed(objects: list[Object]) -> Any:
+    return next(volume for volume in pod(objects)["volumes"] if "persistentVolumeClaim" in volume)[
+        "persistentVolumeClaim"
+    ]
 
 
 def spec(objects: list[Object], kind: str, name: str | None = None) -> Any:
@@ -60,6 +68,9 @@ def peer(namespace: dict[str, Any], pods: dict[str, Any]) -> dict[str, Any]:
     return {"namespaceSelector": {"matchLabels": namespace}, "podSelector": {"matchLabels": pods}}
 
 
+TOLD = re.compile(r"x\.yaml:1: \S+( \S+){2,} \([a-z-]+\)")
+"""What ``gitops validate`` prints: the place, a sentence and the rule's name."""
+
 PLATFORM = {"kubernetes.io/metadata.name": "openclaw-cloud"}
 WEAKENED: list[tuple[str, str, Change]] = [
     ("privileged", "privileged", lambda o: guarded(o).update(privileged=True)),
@@ -80,6 +91,23 @@ WEAKENED: list[tuple[str, str, Change]] = [
     ("no seccomp", "seccomp", lambda o: pod(o)["securityContext"].pop("seccompProfile")),
     ("seccomp left", "seccomp", lambda o: guarded(o).update(seccompProfile={"type": "Unconfined"})),
     ("an open /proc", "proc-mount", lambda o: guarded(o).update(procMount="Unmasked")),
+    ("no AppArmor", "host-guards", lambda o: guarded(o).update(appArmorProfile={"type": "Unconfined"})),
+    ("a label of SELinux", "host-guards", lambda o: pod(o)["securityContext"].update(seLinuxOptions={"type": "spc_t"})),
+    ("a process of the host", "host-guards", lambda o: guarded(o).update(windowsOptions={"hostProcess": True})),
+    ("mounts for others", "mount-shared", lambda o: box(o)["volumeMounts"][0].update(mountPropagation="Bidirectional")),
+    (
+        "somebody's volume",
+        "own-volume",
+        lambda o: spec(o, "PersistentVolumeClaim").update(volumeName="pv-of-another"),
+    ),
+    (
+        "a copy of somebody's data",
+        "own-volume",
+        lambda o: spec(o, "PersistentVolumeClaim").update(dataSource={"kind": "PersistentVolumeClaim", "name": "x"}),
+    ),
+    ("another claim", "own-volume", lambda o: claimed(o).update(claimName="another")),
+    ("an end that waits", "no-owners", lambda o: meta(o, "Namespace").update(finalizers=["example.com/never"])),
+    ("somebody who takes it along", "no-owners", lambda o: meta(o, "ConfigMap").update(ownerReferences=[{"uid": "x"}])),
     ("sysctls", "sysctls", lambda o: pod(o)["securityContext"].update(sysctls=[{"name": "a", "value": "1"}])),
     ("the cluster's token in the pod", "pod-token", lambda o: pod(o).pop("automountServiceAccountToken")),
     ("the cluster's token", "account-token", lambda o: one(o, "ServiceAccount").pop("automountServiceAccountToken")),
@@ -184,7 +212,13 @@ def test_a_weakened_box_is_refused_by_the_rule_that_it_breaks(
 ) -> None:
     objects = copy.deepcopy(rendered)
     change(objects)
-    assert {breach.rule for breach in policy.check(objects, BOX)} == {rule}
+    found = policy.check(objects, BOX)
+    assert {breach.rule for breach in found} == {rule}
+    assert all(TOLD.fullmatch(str(Finding("x.yaml", 1, breach.sentence, breach.rule))) for breach in found)
+
+
+def test_there_are_as_many_weakened_boxes_as_there_should_be() -> None:
+    assert len({name for name, _, _ in WEAKENED}) == len(WEAKENED) >= 25
 
 
 def test_every_rule_has_a_box_that_breaks_it() -> None:

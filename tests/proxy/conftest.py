@@ -80,11 +80,11 @@ def proxy(dsn: str, queue_url: str, provider_base: str, **changed: Any) -> Itera
         yield base
 
 
-async def bought(database: Database) -> tuple[str, str]:
-    """A paid box's id and its proxy token."""
+async def bought(database: Database, **answers: Any) -> tuple[str, str]:
+    """A paid box's id and its proxy token; ``answers`` are what its customer said when it was bought."""
     mint = factories.mint()
     async with database.transaction() as session:
-        draft = await factories.draft(session, mint)
+        draft = await factories.draft(session, mint, **answers)
         job = await lifecycle.converge(session, mint, factories.facts(draft.id), WHY)
         assert job is not None
         box = await boxes.get(session, job.box_id)

@@ -75,6 +75,17 @@ async def test_a_provider_that_is_gone_is_asked_last_and_never_refused(door: Doo
     assert len(at.second.bodies) == 5
 
 
+async def test_prometheus_sees_which_provider_is_asked_last(door: Door, dsn: str) -> None:
+    models = "  small: {provider: gone, fallbacks: [spare]}\n  spare: {provider: second}\n"
+    async with opened(door, dsn, models) as at:
+        at.second.answer = SPARE
+        for _ in range(3):
+            await at.ask()
+        told = (await at.http.get("/metrics")).text
+    assert 'proxy_breaker_open{provider="gone"} 1.0' in told
+    assert 'proxy_breaker_open{provider="second"} 0.0' in told
+
+
 async def test_one_customers_errors_take_the_provider_from_nobody(door: Door, dsn: str) -> None:
     async with opened(door, dsn, MODELS) as at:
         at.second.answer = SPARE

@@ -120,6 +120,15 @@ async def test_two_builders_at_once_build_one_image(folder: Path) -> None:
     assert len(layers(store, "modules")) == 1
 
 
+async def test_packages_alone_are_installed_once_and_start_no_gateway(folder: Path) -> None:
+    pinned, store = chart(folder, b"process.exit(1)") / "image", folder / "store"
+    first, second = await asyncio.gather(images.packages(pinned, store), images.packages(pinned, store))
+    assert first == second
+    assert (first / "node_modules/openclaw/openclaw.mjs").is_file()
+    assert os.access(first / "bin/node", os.X_OK)
+    assert [path.name for path in store.iterdir() if path.is_dir()] == [first.name]
+
+
 async def test_what_a_killed_builder_left_is_cleared_away(folder: Path) -> None:
     store = folder / "store"
     (store / "building-left").mkdir(parents=True)

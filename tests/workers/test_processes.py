@@ -31,9 +31,9 @@ COMMANDS = {"migrate", "up", "demo"}
 
 WEB = {"api": "API_PORT", "secrets": "SECRETS_PORT", "proxy": "PROXY_PORT", "translator": "TRANSLATOR_PORT"}
 SHOWN = {
-    "api": {"api_requests_total", "api_request_seconds"},
-    "secrets": {"secrets_given_total"},
-    "proxy": {"proxy_requests_total", "proxy_tokens_total"},
+    "api": {"api_requests_total", "api_request_seconds", "stripe_key_refused_total"},
+    "secrets": {"secrets_given_total", "secrets_requests_total", "tls_certificate_end_timestamp_seconds"},
+    "proxy": {"proxy_requests_total", "proxy_tokens_total", "proxy_breaker_open"},
     "translator": {"translator_requests_total"},
     "worker": {"billing_events_total"},
     "writer": {"git_commits_total", "git_push_seconds", "git_failures_total"},

@@ -72,6 +72,16 @@ async def test_an_application_at_an_older_rev_proves_nothing(database: Database,
     assert (await job_of(database, box_id)).state == JobState.COMMITTED
 
 
+async def test_an_application_of_that_name_in_another_cell_proves_nothing(
+    database: Database, cluster: Cluster, box_id: str
+) -> None:
+    await job_of(database, box_id, committed=True)
+    astray = replace(seen(box_id), cell="us1-a", health="Degraded")
+    assert await provisioning.observe(database, cluster, replace(astray, health="Healthy")) is False
+    box = await examined(database, cluster, astray)
+    assert ((await job_of(database, box_id)).state, box.illness) == (JobState.COMMITTED, None)
+
+
 async def examined(database: Database, cluster: Cluster, look: Observed) -> Box:
     """The box after that look at it."""
     await provisioning.observe(database, cluster, look)

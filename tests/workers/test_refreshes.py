@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from controller.clients.kubernetes import Cluster, ClusterSettings
 from controller.core import ids
+from controller.domain.boxes import Place
 from controller.gitops import manifests
 from controller.workers import provisioning
 from tests.clients.test_kubernetes import ARGO, reached
@@ -21,8 +22,8 @@ from tests.sandbox.cluster.serving import served
 from tests.sandbox.stripe.serving import serving
 from tests.workers.test_pod_metrics import KUBECONFIG
 
-BOXES = {ids.new() for _ in range(20)}
-SETS = {manifests.application_set(box_id) for box_id in BOXES}
+BOXES = {Place("local", ids.new()) for _ in range(20)}
+SETS = {manifests.application_set(box.box_id) for box in BOXES}
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ async def test_only_a_sync_that_was_given_up_is_begun_anew(tmp_path: Path) -> No
             body = {"status": {"operationState": state}}
             server.custom.patch_namespaced_custom_object_status(*ARGO, "applications", name, body)
         cluster = reached(tmp_path, server.url)
-        await provisioning.ask_again(cluster, {"fine", "lost", "nowhere"})
+        await provisioning.ask_again(cluster, {Place("local", name) for name in ("fine", "lost", "nowhere")})
         begun = [one["metadata"]["name"] for one in cluster.applications()[0] if "operation" in one]
     assert begun == ["lost"]
 

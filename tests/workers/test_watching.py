@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from controller.clients import kubernetes
 from controller.clients.kubernetes import Cluster, ClusterSettings
@@ -176,6 +179,21 @@ async def scaled_by_hand(lived: Town) -> None:
 async def healed(database: Database, box_id: str) -> bool:
     found = await sighting(database, box_id)
     return found is not None and found.last_drift_at is not None
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_no_thread_of_it_is_left_whether_it_was_cancelled_or_stopped(
+    server: Served, database: Database, queue: QueueSettings, tmp_path: Path, cancelled: bool
+) -> None:
+    box_id, _ = await bought(database)
+    add(server, box_id)
+    before, stop = set(threading.enumerate()), asyncio.Event()
+    task = asyncio.create_task(watcher.run(database, reached(tmp_path, server.url), Doorbell(queue), stop))
+    await until(lambda: exists(database, box_id))
+    followers = [one for one in threading.enumerate() if one not in before and "_follow" in one.name]
+    task.cancel() if cancelled else stop.set()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (len(followers), [one for one in followers if one.is_alive()]) == (1, [])
 
 
 async def test_an_erasure_is_done_once_nothing_is_listed_any_more(

@@ -43,6 +43,29 @@ async def test_a_profile_that_the_box_has_already_is_not_sent_again(house: House
     assert (await house.http.get(PROFILE, headers=bearer(held.agent), params={"after": 1})).status_code == 204
 
 
+async def test_a_box_that_starts_between_a_change_and_its_commit_is_not_told_of_it(house: House) -> None:
+    held = await house.box()
+    await house.released(held.id)
+    assert (await house.connect(held, "linear")).is_success
+    assert (await house.http.get(PROFILE, headers=bearer(held.agent))).status_code == 204
+    await house.released(held.id, 2)
+    told = (await house.http.get(PROFILE, headers=bearer(held.agent))).json()
+    assert (told["version"], [one["provider"] for one in told["connections"]]) == (2, ["linear"])
+
+
+async def test_a_change_while_the_profile_is_put_together_is_not_in_it(house: House) -> None:
+    held, asked = await house.box(), asyncio.Event()
+    await house.released(held.id)
+    event.listen(house.database.engine.sync_engine, "before_cursor_execute", partial(locking, asked))
+    async with house.database.transaction() as session:
+        await lifecycle.connect(session, await boxes.get(session, held.id, lock=True), "linear", WHY)
+        asked.clear()
+        asking = asyncio.create_task(house.http.get(PROFILE, headers=bearer(held.agent)))
+        async with asyncio.timeout(10):
+            await asked.wait()
+    assert (await asking).status_code == 204
+
+
 async def test_a_token_that_dies_during_a_poll_gets_nothing_at_its_end(house: House) -> None:
     held = await house.box()
     looked = asyncio.Event()
@@ -109,3 +132,9 @@ def noted(looked: asyncio.Event, _connection: object, _cursor: object, statement
     """Set ``looked`` when a poll has passed the door and asks for its box."""
     if "FROM boxes" in statement:
         looked.set()
+
+
+def locking(asked: asyncio.Event, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+    """Set ``asked`` when somebody asks for a box that nobody may change meanwhile."""
+    if "FROM boxes" in statement and "FOR NO KEY UPDATE" in statement:
+        asked.set()

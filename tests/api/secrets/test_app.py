@@ -66,3 +66,11 @@ async def test_a_request_without_a_credential_is_refused(house: House, endpoint:
     del endpoint.headers["authorization"]
     assert (await endpoint.get(f"/v1/cells/local/boxes/{held.id}/agent/1")).status_code == 401
     assert (await endpoint.get("/healthz")).status_code == 200
+
+
+async def test_prometheus_sees_how_many_were_refused(house: House, endpoint: httpx.AsyncClient) -> None:
+    held = await house.box()
+    await endpoint.get(f"/v1/cells/local/boxes/{held.id}/agent/1", headers=bearer("x"))
+    told = (await endpoint.get("/metrics")).text
+    assert 'secrets_requests_total{method="GET",route="/v1/cells/{cell}/{key:path}",status="401"} 1.0' in told
+    assert held.id not in told
