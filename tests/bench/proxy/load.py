@@ -7,7 +7,6 @@ import itertools
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -65,10 +64,11 @@ class Lane(asyncio.Protocol):
             return
         self._transport.write(request)
 
-    async def ended(self) -> None:
-        """Return when the answer has ended. Raises Broken."""
+    @property
+    def done(self) -> asyncio.Future[Answer]:
+        """Done when the answer has ended, or broke."""
         assert self._done is not None
-        await self._done
+        return self._done
 
     def close(self) -> None:
         """End the connection, whatever is under way."""
@@ -152,9 +152,7 @@ async def streams(ports: Sequence[int], requests: Sequence[bytes], count: int, o
 
 async def settled(lanes: Sequence[Lane], seconds: float) -> int:
     """How many of the streams have ended whole, after ``seconds`` at most; none is open afterwards."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await asyncio.gather(*(lane.ended() for lane in lanes), return_exceptions=True)
+    await asyncio.wait([lane.done for lane in lanes], timeout=seconds)
     finished = sum(lane.answer.ended and lane.answer.status == 200 for lane in lanes)
     for lane in lanes:
         lane.close()
