@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.bench.proxy import bodies, load
 from tests.bench.proxy.figures import Figures
-from tests.bench.proxy.load import Lane
+from tests.bench.proxy.load import Broken, Lane
 from tests.bench.proxy.targets import TICK, Target, Unavailable
 
 SETTLE_SECONDS = 0.1
@@ -71,12 +71,17 @@ async def chunks(target: Target, count: int, seconds: float) -> Figures:
 
 async def first_bytes(targets: Sequence[Target], body: bytes, probes: int) -> dict[str, list[float]]:
     """Milliseconds to the first byte of a stream, one call at a time, the targets in turn."""
-    lanes = {target.label: await Lane.open(target.ports[0]) for target in targets}
+    ports = {target.label: target.ports[0] for target in targets}
+    lanes = {name: await Lane.open(port) for name, port in ports.items()}
     asked = {target.label: target.requests(body) for target in targets}
     took: dict[str, list[float]] = {target.label: [] for target in targets}
     for number in range(probes):
         for name, lane in lanes.items():
-            answer = await lane.ask(asked[name][number % len(asked[name])])
+            try:
+                answer = await lane.ask(asked[name][number % len(asked[name])])
+            except Broken:  # some close a connection that was idle for seconds
+                lanes[name] = await Lane.open(ports[name])
+                continue
             took[name].append((answer.first_at - answer.asked_at) * 1000)
             await asyncio.sleep(0.005)
     for lane in lanes.values():
