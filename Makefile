@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Trust whom the machine trusts, as pip does: behind a proxy that inspects TLS uv's own list knows nobody.
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help demo up cluster cluster-down test test-faults test-cluster bench-git lint types generate lock clean
+.PHONY: help demo up cluster cluster-down test test-faults test-cluster bench-git bench-proxy lint types generate lock clean
 
 help:
 	@echo "make demo   buy an agent, talk to it, change it and cancel it, on this machine"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-faults  kills, cuts, full disks and wrong clocks, at full size (FAULTS_SCALE=0.1: a tenth)"
 	@echo "make test-cluster  against a real Argo CD, in the cluster that KUBECONFIG names: every box there is deleted"
 	@echo "make bench-git  what a commit and a push cost, to 50 000 boxes (ARGS=\"--boxes 100,1000 --json FILE\")"
+	@echo "make bench-proxy  what a call and a chunk cost the token proxy, beside others (ARGS=\"--quick --json FILE\")"
 	@echo "make lint types   ruff, import contracts; mypy --strict"
 	@echo "make generate     the charts' schemas and the plan table, from the Python models"
 	@echo "make lock         renew requirements.lock"
@@ -56,6 +57,9 @@ test-cluster: .venv/filled
 
 bench-git: .venv/filled
 	@$(BIN)/python -m tests.bench.git $(ARGS)
+
+bench-proxy: .venv/filled
+	@$(BIN)/python -m tests.bench.proxy $(ARGS)
 
 lint: .venv/filled
 	$(BIN)/ruff check .

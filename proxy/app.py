@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -30,6 +30,7 @@ from proxy.body import Prepared
 from proxy.calls import Call
 from proxy.desk import Desk, opened
 from proxy.dialects import Dialect
+from proxy.doors import Door
 from proxy.errors import ModelNotAllowed
 from proxy.gate import Admission, UsedUp
 from proxy.guesses import address_of
@@ -45,6 +46,9 @@ log = logs.get(__name__)
 POSTGRES_CONNECTIONS = 8
 ANTHROPICS = ("anthropic-version", "anthropic-beta")
 """Headers without which a call to Anthropic is none, or another."""
+
+YOUNG_OBJECTS = 20_000
+"""How many there may be before a collection. Python's 700 are a few calls, whose objects mostly die by themselves."""
 
 CLIENT_LEFT = 499
 """What the metrics show for a client that left before the answer began."""
@@ -201,7 +205,7 @@ def create(
     """The application; its connections live as long as it does."""
     handlers: dict[Any, Any] = {HTTPException: errors.no_route}
     routes = plan(settings)
-    app = Starlette(middleware=[Middleware(naming.Naming)], exception_handlers=handlers)
+    app = Door(exception_handlers=handlers)
     pepper = tokens.token_pepper.get_secret_value()
 
     @contextlib.asynccontextmanager
@@ -223,6 +227,8 @@ def run() -> None:
     logs.configure("proxy")
     settings = load(ProxySettings)
     app = create(settings, load(DatabaseSettings), load(QueueSettings), load(TokenSettings), load(LedgerSettings))
+    gc.set_threshold(YOUNG_OBJECTS)
+    gc.freeze()  # what was loaded so far stays: collections need not look through it again and again
     uvicorn.run(
         app,
         host=settings.proxy_host,
@@ -231,14 +237,17 @@ def run() -> None:
         http="httptools",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # whose word is taken for an address, the settings say
         timeout_keep_alive=75,  # longer than common clients keep idle connections, so that they close first
         timeout_graceful_shutdown=30,
     )
 
 
-def _mount(app: Starlette, proxy: Proxy) -> None:
+def _mount(app: Door, proxy: Proxy) -> None:
+    endpoints = {f"/v1/{one.endpoint}": partial(proxy.answer, dialect=one) for one in dialects.ALL}
+    app.straight = endpoints
     app.router.routes[:] = [
-        *(Route(f"/v1/{one.endpoint}", partial(proxy.answer, dialect=one), methods=["POST"]) for one in dialects.ALL),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         Route("/v1/models", proxy.models),
         Route("/healthz", proxy.healthz),
         Route("/readyz", proxy.readyz),

@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 
 from controller.core.errors import foreign
-from proxy import hostile
+from proxy import hostile, outlines
 from proxy.catalog import Endpoint, Model
 from proxy.dialects import Dialect, parts
 from proxy.errors import BadRequest, NotSpoken, TooLarge, UnknownModel
@@ -17,6 +17,7 @@ from proxy.routes import Route, Routes
 
 MAX_BYTES = 10_000_000
 MOST_CHOICES = 128
+_IMAGE, _DEVELOPER = b'"image', b'"developer"'
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Prepared:
     size_bytes: int
     raw: bytes = field(repr=False)
     body: dict[str, Any] = field(repr=False)
+    """As it was parsed; what a model reads of a long one was not, and stands there as ``orjson.Fragment``."""
+
+    messages: bytes | None = field(repr=False)
+    """The text of its messages, where they were not parsed."""
+
     ambiguous: bool
     """Whether it goes up as we understood it and not as it was written."""
 
@@ -73,7 +79,7 @@ class Prepared:
         if self.hide_usage:
             changed["stream_options"] = {**(self.body.get("stream_options") or {}), "include_usage": True}
         if self.dialect.endpoint is Endpoint.CHAT and not route.developer:
-            changed |= _without_developers(self.body)
+            changed |= self._without_developers()
         changed |= self.dialect.fit(self.body, cap)
         limit = route.limit if self.dialect.endpoint is Endpoint.CHAT else next(iter(caps), None)
         missing = {limit: cap} if limit and not named else {}
@@ -81,6 +87,15 @@ class Prepared:
             return _with_first(self.raw, missing) if missing else self.raw
         kept = {key: value for key, value in self.body.items() if key not in caps or key in named}
         return orjson.dumps(kept | missing | changed)
+
+    def _without_developers(self) -> dict[str, Any]:
+        """The messages for a provider that does not know the role, if there is one of a developer."""
+        if self.messages is not None and _DEVELOPER not in self.messages:
+            return {}
+        messages = self.body["messages"] if self.messages is None else orjson.loads(self.messages)
+        if not any(_is_developer(one) for one in messages):
+            return {}
+        return {"messages": [{**one, "role": "system"} if _is_developer(one) else one for one in messages]}
 
 
 async def read(request: Request) -> bytes:
@@ -104,7 +119,10 @@ def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:
 
     Raises BadRequest for anything that is no request of the dialect or would redirect it, UnknownModel, NotSpoken.
     """
-    body = _parsed(raw, dialect)
+    outline = _outline(raw) if dialect.endpoint is Endpoint.CHAT else None
+    body = _parsed(raw, dialect) if outline is None else _parsed_without(outline)
+    hostile.check(body)
+    dialect.check(body)
     model = body.get("model")
     if not isinstance(model, str) or model not in routes.of:
         raise UnknownModel("model_unknown", model=foreign(model))
@@ -127,7 +145,8 @@ def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:
         size_bytes=len(raw),
         raw=raw,
         body=body,
-        ambiguous=unsaid or hostile.ambiguous(raw, body, dialect.decides),
+        messages=outline["messages"] if outline else None,
+        ambiguous=unsaid or (outline is None and hostile.ambiguous(raw, body, dialect.decides)),
     )
 
 
@@ -139,9 +158,24 @@ def _parsed(raw: bytes, dialect: Dialect) -> dict[str, Any]:
     kinds = (list,) if dialect.content == "messages" else (list, str)
     if not isinstance(body, dict) or not isinstance(body.get(dialect.content), kinds):
         raise BadRequest(f"{dialect.content}_missing")
-    hostile.check(body)
-    dialect.check(body)
     return body
+
+
+def _outline(raw: bytes) -> dict[str, bytes] | None:
+    """The top level of a chat whose messages need not be looked into: they are a list, and have no images."""
+    outline = None if _IMAGE in raw else outlines.read(raw)
+    return outline if outline and outline.get("messages", b"").startswith(b"[") else None
+
+
+def _parsed_without(outline: dict[str, bytes]) -> dict[str, Any]:
+    """All but what a model reads, which is passed on as it is."""
+    try:
+        return {
+            key: orjson.Fragment(value) if key in hostile.CONTENT else orjson.loads(value)
+            for key, value in outline.items()
+        }
+    except orjson.JSONDecodeError as exc:
+        raise BadRequest("body_not_json") from exc
 
 
 def _must_hide(body: dict[str, Any], dialect: Dialect) -> bool:
@@ -191,14 +225,6 @@ def _images(body: dict[str, Any], dialect: Dialect) -> list[str]:
 
 def _is_developer(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "developer"
-
-
-def _without_developers(body: dict[str, Any]) -> dict[str, Any]:
-    """The messages for a provider that does not know the role, if there is one of a developer."""
-    messages = body["messages"]
-    if not any(_is_developer(one) for one in messages):
-        return {}
-    return {"messages": [{**one, "role": "system"} if _is_developer(one) else one for one in messages]}
 
 
 def _with_first(raw: bytes, added: dict[str, int]) -> bytes:

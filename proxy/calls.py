@@ -47,13 +47,17 @@ class Call:
         """The model's that was asked for, until another answers in its place."""
         self._books = books
         self._handed: asyncio.Future[None] | None = None
+        self._known: Measured | None = None
+        """The measurement, where the whole answer was read before its first byte went out."""
         self.measured: Measured | None = None
         """What was handed on."""
 
     async def begin(self, *, known: bool = False) -> None:
         """Return once the first byte may go out; ``known``: the whole answer was read. Raises JournalAway."""
         failpoints.hit("proxy.answered")
-        await self._books.journal.delivering(self.row, self.measure() if known else None)
+        if known:
+            self._known = self.measure()
+        await self._books.journal.delivering(self.row, self._known)
         failpoints.hit("proxy.durable")
 
     async def hand_on(self) -> None:
@@ -106,7 +110,7 @@ class Call:
         )
 
     def _put(self) -> asyncio.Future[None]:
-        self.measured = self.measure()
+        self.measured = self._known or self.measure()
         self._books.journal.settled(self.row)
         return self._books.meter.put(self.measured, self.row.quota_key)
 

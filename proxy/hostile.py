@@ -29,7 +29,7 @@ _REDIRECTING = frozenset(
     | {"callbacks", "successcallback", "failurecallback", "endpoint", "azureendpoint", "azureadtoken", "hosturl"}
 )
 _PREFIXES = ("vertex", "aws", "azure", "litellm", "mock", "langfuse", "watsonx", "googleapplication")
-_CONTENT = frozenset({"messages", "system", "tools", "functions", "response_format", "input", "prediction"})
+CONTENT = frozenset({"messages", "system", "tools", "functions", "response_format", "input", "prediction"})
 """What a model reads: a tool may well have a parameter called ``timeout``, and nobody obeys it here."""
 
 _DEEPEST = 32
@@ -40,7 +40,7 @@ def check(body: dict[str, Any]) -> None:
     """Return if no key redirects, also in what is nested beside the content. Raises BadRequest."""
     for key, value in body.items():
         _check_key(key)
-        if key not in _CONTENT:
+        if key not in CONTENT:
             _check_nested(value, 1)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import asyncpg
+import orjson
 
 from controller.core import log as logs
 from controller.core.errors import Temporary
@@ -33,12 +34,13 @@ _COLUMNS = (
     ("model", "text"), ("held_tokens", "int8"), ("input_tokens", "int8"), ("output_tokens", "int8"),
     ("cost_microusd", "int8"), ("delivering", "bool"), ("measured", "jsonb"), ("at", "timestamptz"),
 )  # fmt: skip
+_NAMES = [name for name, _ in _COLUMNS]
 _UPSERT = f"""
-INSERT INTO reservations ({", ".join(name for name, _ in _COLUMNS)})
-SELECT * FROM unnest({", ".join(f"${number}::{kind}[]" for number, (_, kind) in enumerate(_COLUMNS, 1))})
+INSERT INTO reservations ({", ".join(_NAMES)})
+SELECT * FROM jsonb_to_recordset($1::jsonb) AS rows({", ".join(f"{name} {kind}" for name, kind in _COLUMNS)})
 ON CONFLICT (request_id) DO UPDATE SET delivering = excluded.delivering, measured = excluded.measured,
   input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, cost_microusd = excluded.cost_microusd
-"""  # noqa: S608, our own column names
+"""  # noqa: S608, our own column names; one parameter, since twelve arrays cost the driver three times as much
 _BEAT = """
 INSERT INTO proxies (id, expires_at) VALUES ($1, now() + $2::interval)
 ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
@@ -76,8 +78,8 @@ class Reservation:
 
 async def insert(connection: asyncpg.Connection, rows: list[Reservation]) -> None:
     """The rows are there, or say what these say."""
-    columns = [[_value(row, name) for row in rows] for name, _ in _COLUMNS]
-    await connection.execute(_UPSERT, *columns)
+    told = orjson.dumps([{name: _value(row, name) for name in _NAMES} for row in rows])
+    await connection.execute(_UPSERT, told.decode())
     for row in rows:
         row.written = True
 
@@ -230,4 +232,4 @@ class Journal:
 
 def _value(row: Reservation, name: str) -> object:
     value = getattr(row, name)
-    return value.model_dump_json() if isinstance(value, Measured) else value
+    return orjson.Fragment(value.model_dump_json()) if isinstance(value, Measured) else value

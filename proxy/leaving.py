@@ -27,17 +27,35 @@ async def unless_left(
 
     Raises ClientDisconnect, with ``work`` cancelled and ended, when the client leaves first; CutOff when ``cut`` comes.
     """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
+    waiter = asyncio.current_task()
+    assert waiter is not None
+    before, why = waiter.cancelling(), list[Exception]()
+
+    def end(future: asyncio.Future[None]) -> None:
+        """Cancel the work, which this very task does: a task of its own would cost more than all else here."""
+        if not future.cancelled() and waiter.cancelling() == before:  # else it ends already, and is not to be disturbed
+            future.exception()  # however it ended, nobody is there any more
+            why.append(CutOff("token_revoked") if future is cut else ClientDisconnect())
+            waiter.cancel()
+
+    leaving = asyncio.create_task(_left(receive))
+    signs = [leaving] if cut is None else [leaving, cut]
+    for sign in signs:
+        sign.add_done_callback(end)
+    still_wanted = before
     try:
-        await asyncio.wait({working, leaving} | ({cut} if cut else set()), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise CutOff("token_revoked") if cut is not None and cut.done() else ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        try:
+            return await work
+        finally:
+            for sign in signs:
+                sign.remove_done_callback(end)
+            leaving.cancel()
+            if why:
+                still_wanted = waiter.uncancel()
+    except asyncio.CancelledError:
+        if why and still_wanted <= before:  # else somebody else has cancelled as well
+            raise why[0] from None
+        raise
 
 
 async def _left(receive: Receive) -> None:

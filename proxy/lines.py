@@ -69,6 +69,29 @@ class Line:
             raise RedisRefused("redis_refused", reason=foreign(reply))
         return reply
 
+    async def ask_all(self, commands: Sequence[Sequence[Part]]) -> list[Reply]:
+        """The answers to commands that go out together. Raises as ``ask`` does, if any of them fails."""
+        wire = self._wire
+        if wire is None or wire.lost:
+            wire = await self._reopened()
+        replies = await asyncio.gather(*(wire.send(parts) for parts in commands))
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise RedisRefused("redis_refused", reason=foreign(reply))
+        return replies
+
+    async def run_all(self, script: Script, calls: Sequence[tuple[str, Sequence[Part]]]) -> list[Reply]:
+        """What the script returns for each key and its arguments, all sent together. Raises as ``ask`` does.
+
+        A server that forgot the script in between runs it again for some: repeating it must be harmless.
+        """
+        try:
+            return await self.ask_all([("EVALSHA", script.sha, 1, key, *rest) for key, rest in calls])
+        except RedisRefused as error:
+            if not str(error.facts["reason"]).startswith("NOSCRIPT"):
+                raise
+        return await self.ask_all([("EVAL", script.text, 1, key, *rest) for key, rest in calls])
+
     async def run(self, script: Script, key: str, *arguments: Part) -> Reply:
         """What the script returns for its one key and its arguments. Raises as ``ask`` does."""
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -124,10 +125,10 @@ class Meter:
 
     async def _hand_on(self, batch: list[_Item]) -> bool:
         failpoints.hit("proxy.measured")
-        await asyncio.gather(*(self._settle(item) for item in batch))
+        await self._settle(batch)
         measured = [item.measured for item in batch]
         try:
-            await asyncio.gather(*(self._add(one) for one in measured))
+            await self._queue.ask_all([("XADD", STREAM, "*", "usage", one.model_dump_json()) for one in measured])
         except RedisAway as error:
             log.warning("meter.stream_away", error=type(error).__name__)
         else:
@@ -139,16 +140,17 @@ class Meter:
                 return False  # the rest would wait for the same Postgres, each for seconds
         return True
 
-    async def _add(self, one: Measured) -> None:
-        await self._queue.ask("XADD", STREAM, "*", "usage", one.model_dump_json())
-
-    async def _settle(self, item: _Item) -> None:
-        used = item.measured.input_tokens + item.measured.output_tokens
+    async def _settle(self, batch: Sequence[_Item]) -> None:
         lease_ms = int(self._lease.total_seconds() * 1000)
+        calls = [
+            (item.quota_key, (one.request_id, one.input_tokens + one.output_tokens, lease_ms))
+            for item in batch
+            for one in (item.measured,)
+        ]
         try:
-            await self._counts.run(scripts.SETTLE, item.quota_key, item.measured.request_id, used, lease_ms)
+            await self._counts.run_all(scripts.SETTLE, calls)
         except RedisAway:
-            return  # it counts for what it held until Redis compares itself with Postgres
+            return  # they count for what they held until Redis compares itself with Postgres
 
     async def _insert(self, one: Measured) -> bool:
         """Whether the row is there or can never be."""

@@ -7,7 +7,7 @@ import pytest
 
 from controller.core.settings import SettingsError, load
 from controller.domain.plans import PlanName
-from proxy import catalog, routes
+from proxy import catalog, outlines, routes
 from proxy.catalog import Prices
 from proxy.settings import ProxySettings
 from proxy.usages import Usage
@@ -115,14 +115,15 @@ async def test_a_model_reaches_its_provider_under_the_providers_name_and_key(doo
     assert set(at.first.keys) == {"Bearer key-of-first"}
 
 
-async def test_the_developers_words_stay_first_where_the_role_is_unknown(door: Door, dsn: str) -> None:
-    told = [{"role": "developer", "content": "A"}, {"role": "system", "content": "B"},
+@pytest.mark.parametrize("more", ["", "x" * outlines.SHORT_BYTES], ids=["short", "long"])
+async def test_the_developers_words_stay_first_where_the_role_is_unknown(door: Door, dsn: str, more: str) -> None:
+    told = [{"role": "developer", "content": "A" + more}, {"role": "system", "content": "B"},
             {"role": "user", "content": "C"}, {"role": "developer", "content": "D"}]  # fmt: skip
     async with opened(door, dsn, "  small: {provider: plain}\n  large: {provider: first}\n") as at:
         for model in ("small", "large"):
             await at.http.post("/v1/chat/completions", json={"model": model, "messages": told})
     assert [one["role"] for one in at.plain.parsed()[0]["messages"]] == ["system", "system", "user", "system"]
-    assert [one["content"] for one in at.plain.parsed()[0]["messages"]] == ["A", "B", "C", "D"]
+    assert [one["content"] for one in at.plain.parsed()[0]["messages"]] == ["A" + more, "B", "C", "D"]
     assert at.first.parsed()[0]["messages"] == told
 
 

@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
+from proxy import outlines
 from tests.proxy.conftest import Door, proxy
 from tests.proxy.provider import DONE, KEY, USAGE, completion, event, says, streams
 
@@ -39,7 +40,10 @@ async def test_tool_calls_pass_through(door: Door) -> None:
 RAW = b'"unknown_parameter":[1.0,  2e3],"model":"small", "messages":[{"role":"developer","content":"\\u00e9"}]}'
 
 
-@pytest.mark.parametrize("limit", [b'"max_completion_tokens":5,', b'"max_tokens": 16384, '])
+LONG = b'"max_tokens":7, "user":"%s",' % (b"x" * outlines.SHORT_BYTES)
+
+
+@pytest.mark.parametrize("limit", [b'"max_completion_tokens":5,', b'"max_tokens": 16384, ', LONG])
 async def test_a_body_with_a_limit_reaches_the_provider_byte_for_byte_under_our_key(door: Door, limit: bytes) -> None:
     await door.http.post("/v1/chat/completions", content=b"{" + limit + RAW)
     assert (door.provider.bodies, door.provider.keys) == ([b"{" + limit + RAW], [f"Bearer {KEY}"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy import outlines
 from tests.proxy import provider as providers
 from tests.proxy.conftest import Door
 from tests.proxy.provider import Provider
@@ -17,6 +18,8 @@ NAMES = (
     "mock_response", "organization", "timeout", "vertex_project", "aws_access_key_id", "extra_body", "azure_ad_token",
     "litellm_params",
 )  # fmt: skip
+
+SHORT, LONG = "[]", json.dumps([{"role": "user", "content": "x" * outlines.SHORT_BYTES}])
 
 
 def wide(name: str) -> str:
@@ -42,9 +45,12 @@ async def canary() -> AsyncIterator[Provider]:
         yield made
 
 
+@pytest.mark.parametrize("messages", [SHORT, LONG], ids=["short", "long"])
 @pytest.mark.parametrize("spelling", SPELLINGS)
-async def test_no_spelling_of_a_redirecting_key_reaches_anybody(door: Door, canary: Provider, spelling: str) -> None:
-    head = '{"model": "small", "messages": [], '
+async def test_no_spelling_of_a_redirecting_key_reaches_anybody(
+    door: Door, canary: Provider, spelling: str, messages: str
+) -> None:
+    head = f'{{"model": "small", "messages": {messages}, '
     for name in NAMES:
         answer = await door.http.post("/v1/chat/completions", content=head + SPELLINGS[spelling](name, canary.base)[1:])
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "key_not_allowed"), name
@@ -66,8 +72,11 @@ async def test_a_tool_may_have_a_parameter_of_any_name(door: Door) -> None:
         '"n": 64, "n": 1, "max_tokens": 9',
     ],
 )
-async def test_a_key_that_stands_there_twice_goes_up_once_as_we_understood_it(door: Door, twice: str) -> None:
-    content = '{"model": "small", "messages": [], ' + twice + "}"
+@pytest.mark.parametrize("messages", [SHORT, LONG], ids=["short", "long"])
+async def test_a_key_that_stands_there_twice_goes_up_once_as_we_understood_it(
+    door: Door, twice: str, messages: str
+) -> None:
+    content = f'{{"model": "small", "messages": {messages}, {twice}}}'
     await door.http.post("/v1/chat/completions", content=content)
     (sent,) = door.provider.bodies
     assert (sent.count(b'"max_tokens"'), json.loads(sent)["max_tokens"]) == (1, 9)
