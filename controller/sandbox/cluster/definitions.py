@@ -1,4 +1,4 @@
-"""Custom resource definitions: what they bring; Argo CD's, External Secrets' and snapshots' are there from the start."""
+"""Custom resource definitions: what they bring; Argo CD's, External Secrets' and snapshots' are there at the start."""
 
 from __future__ import annotations
 
