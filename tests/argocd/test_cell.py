@@ -79,7 +79,7 @@ def test_the_project_lets_a_box_have_just_the_kinds_that_its_chart_has() -> None
     [project] = of("AppProject")
     spec = project["spec"]
     allowed = {(one["group"], one["kind"]) for one in spec["namespaceResourceWhitelist"]}
-    upgraded = {"cell": {"snapshot_class": "fast"}, "snapshot": {"release": "2026.11.1", "rev": 2}}
+    upgraded: Object = {"cell": {"snapshot_class": "fast"}, "snapshot": {"release": "2026.11.1", "rev": 2}}
     rendered = [item for state in State for item in boxes.render(boxes.values(state=state.value, **upgraded))]
     made = {(group(item), item["kind"]) for item in rendered}
     assert made - allowed == {("", "Namespace")}
