@@ -27,6 +27,7 @@ from controller.domain import (
     lifecycle,
     progress,
     rollouts,
+    snapshots,
     states,
     stoppages,
     subscriptions,
@@ -51,7 +52,7 @@ NOBODY = "ops@openclaw.cloud"
 PROFILED = frozenset({"locale", "niche", "model", "thinking"})
 """Fields that a running box hears of with its profile, which gets a new version when one of them changes."""
 
-_PLAIN = ("plan", "volume_gib", "release", "ring", "locale", "niche", "model", "thinking", "deletion")
+_PLAIN = ("plan", "volume_gib", "release", "snapshot", "ring", "locale", "niche", "model", "thinking", "deletion")
 
 
 class GitHead(Base):
@@ -161,7 +162,7 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
     """
     box = await boxes.get(session, box_id, lock=True)
     state, deletion = State(box.state), Deletion(box.deletion)
-    fields = dict(wanted.fields)
+    fields, former = dict(wanted.fields), box.release
     _check(box, wanted)
     found = await _own(session, box, wanted.customer)
     await _enter(session, mint, box, State(fields.pop("state", state)), why)
@@ -182,6 +183,8 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
         await _follow_plan(session, box)
     box.rev += await jobs.renumber(session, box.id, wanted.spec["rev"])
     box.rev = max(box.rev, wanted.spec["rev"]) + 1
+    if "snapshot" not in fields:  # as in all but a replay: Git has what was taken then
+        box.snapshot = snapshots.due(box, former, box.rev)
     if box.profile == wanted.spec["profile"]:
         box.live_profile = box.profile
     spec = boxes.spec(box, await connections.in_manifest(session, box.id))

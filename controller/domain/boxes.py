@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -65,6 +66,9 @@ class Box(Base):
     """The size of its volume. It follows the plan upwards only: Kubernetes refuses to shrink a claim."""
 
     release: Mapped[str]
+    snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What is kept of its volume from before its release changed: the ``release`` then, and the change's ``rev``."""
+
     ring: Mapped[int]
     locale: Mapped[str]
     niche: Mapped[str]
@@ -178,6 +182,7 @@ def spec(box: Box, connected: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
         "plan": box.plan,
         "volume_gib": box.volume_gib,
         "release": box.release,
+        "snapshot": box.snapshot,
         "ring": box.ring,
         "locale": box.locale,
         "niche": box.niche,

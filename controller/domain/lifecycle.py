@@ -27,6 +27,7 @@ from controller.domain import (
     plans,
     progress,
     releases,
+    snapshots,
     states,
     stoppages,
     subscriptions,
@@ -326,10 +327,14 @@ async def _connections(session: AsyncSession, box: Box) -> dict[str, Any]:
 async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **fields: Any) -> Job:
     if "state" in fields:
         states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
+    former, kept = box.release, box.snapshot
     for name in ("state", "plan", "volume_gib", "deletion", "profile", "release"):
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1
+    box.snapshot = snapshots.due(box, former, box.rev)
+    if box.snapshot != kept:
+        fields["snapshot"] = box.snapshot
     return await _job(session, box, verb, {"rev": box.rev, **fields}, why)
 
 

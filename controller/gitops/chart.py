@@ -57,6 +57,12 @@ class CellValues(BaseModel):
     storage_class: Name | None = None
     """None: the cluster's default."""
 
+    snapshot_class: Name | None = None
+    """Of the snapshot that an upgrade first takes of a box's volume; None: it takes none.
+
+    Once it is set, a box that was upgraded before gets one too, of its volume as it is then.
+    """
+
     runtime_class: Name | None = None
     """A sandboxing runtime such as gvisor; None: the cluster's default."""
 

@@ -85,6 +85,8 @@ def _breaches(before: Manifest, after: Manifest, may_release: bool) -> Iterator[
         yield "deletion", f"{old.state}/{old.deletion}", f"{new.state}/{new.deletion}"
     if old.release != new.release and not may_release:
         yield "release", old.release, new.release
+    if old.snapshot != new.snapshot and not may_release:
+        yield "snapshot", old.snapshot, new.snapshot
     if volume(after) < volume(before):
         yield "volume", volume(before), volume(after)
     if old.plan != new.plan:

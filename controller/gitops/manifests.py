@@ -66,6 +66,13 @@ class Connection(_Part):
     version: Version
 
 
+class Snapshot(_Part):
+    """What is kept of the volume as it was under ``release``, before ``rev`` put the box on another."""
+
+    release: Release
+    rev: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+
+
 class Spec(_Part):
     """What the platform wants; it writes here, only the fields that its job changes."""
 
@@ -75,6 +82,7 @@ class Spec(_Part):
     plan: PlanName
     volume_gib: Annotated[int, Field(ge=1, le=1_000)]
     release: Release
+    snapshot: Snapshot | None = None
     ring: Annotated[int, Field(strict=True, ge=0, le=9)]
     locale: Literal["pt-BR", "en"]
     niche: Slug
@@ -170,7 +178,8 @@ def change(
 ) -> bytes:
     """``content`` with ``fields`` of its spec set, and owned by ``customer`` if one is given; all else stays as it was.
 
-    ``fields`` maps a dotted path below ``spec`` (``state``, ``secrets.agent``) to a JSON value. Comments are kept.
+    ``fields`` maps a dotted path below ``spec`` (``state``, ``secrets.agent``) to a JSON value, None to take the field
+    out. Comments are kept.
     Returns ``content`` itself when nothing changes. Raises ManifestError if the result would be invalid, and what
     ``allow`` raises about the step from the one manifest to the other.
     """
@@ -191,7 +200,10 @@ def _set(spec: Any, dotted: str, value: Any) -> None:
         spec = spec.get(name)
         if not isinstance(spec, dict):
             raise ManifestError("manifest_invalid", field=f"spec.{dotted}", reason="no such field")
-    spec[leaf] = _quoted(value)
+    if value is None:
+        spec.pop(leaf, None)
+    else:
+        spec[leaf] = _quoted(value)
 
 
 def _load(content: bytes) -> Any:

@@ -18,6 +18,7 @@ KINDS = {
     ("v1", "Namespace"), ("v1", "ServiceAccount"), ("v1", "PersistentVolumeClaim"), ("v1", "ResourceQuota"),
     ("v1", "LimitRange"), ("v1", "ConfigMap"), ("apps/v1", "Deployment"),
     ("networking.k8s.io/v1", "NetworkPolicy"), ("external-secrets.io/v1", "ExternalSecret"),
+    ("snapshot.storage.k8s.io/v1", "VolumeSnapshot"),
 }  # fmt: skip
 """No Secret, Role, Job, Service or Ingress among them: a box needs none."""
 
@@ -121,6 +122,22 @@ def _volume_kept(objects: list[Object], _: Box) -> Iterator[str]:
     for obj in of_kind(objects, "PersistentVolumeClaim"):
         if mapping(obj, "metadata", "annotations").get("argocd.argoproj.io/sync-options") != "Prune=false":
             yield f"{title(obj)} lacks the sync option Prune=false, so a faulty render could delete a customer's data"
+
+
+def _snapshot(objects: list[Object], _: Box) -> Iterator[str]:
+    taken = of_kind(objects, "VolumeSnapshot")
+    if len(taken) > 1:
+        yield "a box keeps one VolumeSnapshot, never more"
+    for obj in taken:
+        if mapping(obj, "spec").get("source") != {"persistentVolumeClaimName": "data"}:
+            yield f"{title(obj)} is of something else than the box's volume"
+        if _wave(obj) >= min(map(_wave, of_kind(objects, "Deployment")), default=0):
+            yield f"{title(obj)} is not taken before the Deployment changes"
+
+
+def _wave(obj: Object) -> int:
+    given = str(mapping(obj, "metadata", "annotations").get("argocd.argoproj.io/sync-wave", "0"))
+    return int(given) if re.fullmatch(r"-?\d{1,5}", given) else 0
 
 
 def _hooks(objects: list[Object], _: Box) -> Iterator[str]:
@@ -228,6 +245,7 @@ RULES: dict[str, Rule] = {
     "volume-kept": _volume_kept,
     "own-volume": _own_volume,
     "no-owners": _owners,
+    "snapshot": _snapshot,
     "no-hooks": _hooks,
     "quota": _quota,
     "quota-fits": _quota_fits,

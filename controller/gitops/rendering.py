@@ -138,8 +138,8 @@ def _reason(text: str) -> str | None:
         raise EngineMissing("gitops_extra_missing", module=exc.name) from exc
     obj = json.loads(text)
     try:
-        if obj["kind"] == "ExternalSecret":
-            _ExternalSecret.model_validate(obj)
+        if (own := _TYPES.get(obj["kind"])) is not None:
+            own.model_validate(obj)
         else:
             kubernetes_validate.validate(obj, KUBERNETES, strict=True)
     except ValidationError as exc:
@@ -224,3 +224,25 @@ class _ExternalSecret(_Part):
     kind: Literal["ExternalSecret"]
     metadata: _Meta
     spec: _ExternalSecretSpec
+
+
+class _Source(_Part):
+    persistentVolumeClaimName: str  # noqa: N815, Kubernetes' spelling
+
+
+class _VolumeSnapshotSpec(_Part):
+    volumeSnapshotClassName: str  # noqa: N815
+    source: _Source
+
+
+class _VolumeSnapshot(_Part):
+    """As much of the snapshot controller's type as a box uses."""
+
+    apiVersion: Literal["snapshot.storage.k8s.io/v1"]  # noqa: N815
+    kind: Literal["VolumeSnapshot"]
+    metadata: _Meta
+    spec: _VolumeSnapshotSpec
+
+
+_TYPES: dict[str, type[_Part]] = {"ExternalSecret": _ExternalSecret, "VolumeSnapshot": _VolumeSnapshot}
+"""Kinds that custom resource definitions bring."""

@@ -23,8 +23,9 @@ OWNER = "metadata.customer never changes; the platform alone sets it, when a pur
 RELEASING = frozenset({Verb.UPGRADE.value, Verb.REACTIVATE.value, Verb.ADOPT.value})
 """Verbs whose jobs may change a box's release."""
 
-PLATFORMS = ("rev", "profile", "secrets", "connections")
-"""Fields of ``spec`` that number what Postgres holds: only commits of the platform, with a Job-Id, set them."""
+PLATFORMS = ("rev", "snapshot", "profile", "secrets", "connections")
+"""Fields of ``spec`` that number what Postgres or the cluster holds: only commits of the platform, with a Job-Id, set
+them."""
 
 
 def create(file: BoxFile) -> Iterator[Finding]:
@@ -38,6 +39,8 @@ def create(file: BoxFile) -> Iterator[Finding]:
     if spec.deletion != Deletion.HELD:
         sentence = "a new box cannot be approved for deletion"
         yield file.finding(("spec", "deletion"), sentence, "deletion")
+    if spec.snapshot is not None:
+        yield file.finding(("spec", "snapshot"), "a new box has no volume yet that a snapshot could be of", "snapshot")
 
 
 def change(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterator[Finding]:

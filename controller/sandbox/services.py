@@ -128,6 +128,7 @@ def _cluster(state: State, at: Addresses, data: Path, repo: Path) -> list[str]:
         "api_url": state.url("api"),
         "proxy_url": state.url("proxy"),
         "telegram_api_url": state.url("telegram"),
+        "snapshot_class": "sandbox",
         "exec": confinement.mode(load(ExecSettings), own_model=not any(name.startswith("LLM_") for name in os.environ)),
     }
     file = data / "cell-values.json"

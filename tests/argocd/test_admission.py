@@ -52,6 +52,7 @@ def test_everything_that_the_box_chart_makes_is_admitted(state: State) -> None:
 
 
 APPROVED = "metadata|annotations|openclaw.cloud/destroy-approved"
+SNAPSHOT = "openclaw.cloud/snapshot-rev"
 
 
 @pytest.mark.parametrize(
@@ -183,3 +184,24 @@ def test_a_rule_on_what_lies_in_a_boxs_namespace_is_on_nothing_outside_every_nam
     inside = [one for one in of("ValidatingAdmissionPolicy") if "namespaceSelector" in one["spec"]["matchConstraints"]]
     rules = [rule for one in inside for rule in one["spec"]["matchConstraints"]["resourceRules"]]
     assert {rule.get("scope") for rule in rules} == {"Namespaced"}
+
+
+@pytest.mark.parametrize(
+    ("space", "labels", "allowed"),
+    [
+        (SPACE, {SNAPSHOT: "6"}, False),
+        (changed(SPACE, f"metadata|annotations|{SNAPSHOT}", "6"), {SNAPSHOT: "6"}, False),
+        (changed(SPACE, f"metadata|annotations|{SNAPSHOT}", "5"), {SNAPSHOT: "6"}, False),
+        (changed(SPACE, f"metadata|annotations|{SNAPSHOT}", "10"), {SNAPSHOT: "9"}, True),
+        (changed(SPACE, f"metadata|annotations|{SNAPSHOT}", "10"), {}, False),
+        (changed(SPACE, f"metadata|annotations|{SNAPSHOT}", "x"), {SNAPSHOT: "9"}, False),
+        (changed(SPACE, "metadata|annotations", None), {SNAPSHOT: "6"}, False),
+        (changed(SPACE, APPROVED, "true"), {SNAPSHOT: "6"}, True),
+    ],
+)
+def test_a_snapshot_goes_only_once_a_later_one_is_kept_or_with_its_box(
+    space: Object, labels: Object, allowed: bool
+) -> None:
+    taken = {"metadata": {"name": "data-2026.11.1-6", "labels": labels}}
+    found = refusals("DELETE", "snapshot.storage.k8s.io/volumesnapshots", None, taken, space)
+    assert found == ([] if allowed else ["box-snapshot-deletion"])

@@ -25,8 +25,8 @@ from tests.charts import boxes
 SCHEMAS = json.loads((Path(__file__).parent / "crds.schema.json").read_text())
 DIFFER = {
     "cell.api_url", "cell.exec", "cell.image", "cell.name", "cell.proxy_url", "cell.runtime_class",
-    "cell.storage_class", "cell.telegram_api_url", "charts.url", "git.url", "poll_seconds", "registry",
-    "secrets.ca", "secrets.url",
+    "cell.snapshot_class", "cell.storage_class", "cell.telegram_api_url", "charts.url", "git.url", "poll_seconds",
+    "registry", "secrets.ca", "secrets.url",
 }  # fmt: skip
 
 
@@ -79,7 +79,9 @@ def test_the_project_lets_a_box_have_just_the_kinds_that_its_chart_has() -> None
     [project] = of("AppProject")
     spec = project["spec"]
     allowed = {(one["group"], one["kind"]) for one in spec["namespaceResourceWhitelist"]}
-    made = {(group(item), item["kind"]) for state in State for item in boxes.render(boxes.values(state=state.value))}
+    upgraded: Object = {"cell": {"snapshot_class": "fast"}, "snapshot": {"release": "2026.11.1", "rev": 2}}
+    rendered = [item for state in State for item in boxes.render(boxes.values(state=state.value, **upgraded))]
+    made = {(group(item), item["kind"]) for item in rendered}
     assert made - allowed == {("", "Namespace")}
     assert allowed <= made
     assert spec["clusterResourceWhitelist"] == [{"group": "", "kind": "Namespace", "name": "box-*"}]

@@ -21,6 +21,7 @@ OF_CELLS = {
     "cell.image",
     "cell.name",
     "cell.runtime_class",
+    "cell.snapshot_class",
     "cell.storage_class",
     "cell.telegram_api_url",
     "charts.url",

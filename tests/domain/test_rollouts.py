@@ -35,7 +35,8 @@ async def test_each_box_gets_one_job_at_the_next_rev_that_names_the_rollout(sess
     box = await fleets.box(session)
     rollout = await fleets.begun(session)
     (job,) = await fleets.waiting(session, box)
-    assert (job.verb, job.rev, job.fields) == ("upgrade", 2, {"rev": 2, "release": NEW})
+    kept = {"release": OLD, "rev": 2}
+    assert (job.verb, job.rev, job.fields) == ("upgrade", 2, {"rev": 2, "release": NEW, "snapshot": kept})
     assert (job.actor, job.cause) == ("rollout:admin", rollout.id)
 
 

@@ -86,6 +86,7 @@ def test_a_step_of_the_lifecycle_is_let_through(before: dict[str, Any], after: d
         ({"state": "suspended"}, ENDING, "deletion"),
         (ENDING, {"state": "destroyed", "deletion": "held"}, "deletion"),
         ({}, {"release": "2026.12.1"}, "release"),
+        ({"snapshot": {"release": "2026.11.1", "rev": 2}}, {"snapshot": None}, "snapshot"),
         ({"volume_gib": 20}, {"volume_gib": 10}, "volume"),
         ({"overrides": {"volume_gib": 30}}, {"overrides": {}}, "volume"),
         ({"overrides": {"cpu_limit_milli": 800}}, {"plan": "team", "volume_gib": 20}, "resources"),

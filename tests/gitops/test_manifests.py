@@ -14,12 +14,13 @@ from hypothesis.strategies import SearchStrategy
 from controller.core import ids
 from controller.core.errors import Invalid
 from controller.gitops import manifests
-from controller.gitops.manifests import ManifestError
+from controller.gitops.manifests import ManifestError, Snapshot
 from tests.gitops.test_commits import spec
 
 BOX, CUSTOMER = ids.new(), ids.new()
 SLUGS = st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True)
 VERSIONS = st.integers(1, 1_000_000)
+RELEASES = st.from_regex(r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,4}", fullmatch=True)
 SPECS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "rev": st.integers(1, 10_000_000),
@@ -27,7 +28,8 @@ SPECS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "deletion": st.sampled_from(["held", "approved"]),
         "plan": st.sampled_from(["starter", "pro", "team"]),
         "volume_gib": st.integers(1, 1_000),
-        "release": st.from_regex(r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,4}", fullmatch=True),
+        "release": RELEASES,
+        "snapshot": st.fixed_dictionaries({"release": RELEASES, "rev": st.integers(1, 10_000_000)}),
         "ring": st.integers(0, 9),
         "locale": st.sampled_from(["pt-BR", "en"]),
         "niche": SLUGS | st.sampled_from(["no", "on", "off", "yes", "y", "null", "true", "e1"]),
@@ -111,6 +113,12 @@ def test_comments_and_overrides_survive_a_change() -> None:
     changed = manifests.change(text.encode(), {"rev": 2, "state": "suspended"}).decode()
     assert [line for line in changed.splitlines() if "#" in line] == [line for line in text.splitlines() if "#" in line]
     assert manifests.read(changed.encode()).overrides.volume_gib == 40
+
+
+def test_a_field_that_becomes_none_leaves_the_file() -> None:
+    kept = manifests.change(made(), {"rev": 8, "snapshot": {"release": "2026.11.1", "rev": 8}})
+    assert manifests.read(kept).spec.snapshot == Snapshot(release="2026.11.1", rev=8)
+    assert manifests.change(kept, {"rev": 7, "snapshot": None}) == manifests.change(made(), {"rev": 7})
 
 
 def test_a_change_that_changes_nothing_gives_the_same_bytes() -> None:

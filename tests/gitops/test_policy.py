@@ -138,6 +138,7 @@ WEAKENED: list[tuple[str, str, Change]] = [
         lambda o: spec(o, "PersistentVolumeClaim").update(accessModes=["ReadWriteMany"]),
     ),
     ("a volume that is pruned", "volume-kept", lambda o: meta(o, "PersistentVolumeClaim").pop("annotations")),
+    ("a snapshot of nothing", "snapshot", extra("snapshot.storage.k8s.io/v1", "VolumeSnapshot")),
     (
         "a hook",
         "no-hooks",

@@ -23,6 +23,9 @@ Edit = Callable[[Checkout], object]
 OTHER = "01kb0t7m8c9d0e1f2g3h4j5k6q"
 
 
+KEPT = {"release": "2026.11.1", "rev": 1}
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path / "gitops")
@@ -80,6 +83,11 @@ REFUSED: dict[str, tuple[str, Edit]] = {
     "a new box that is over": ("state", add(manifests.path("eu1-a", OTHER), content(OTHER, rev=1, state="condemned"))),
     "a secret's version": ("owner", edit("telegram: 1", "telegram: 2")),
     "a profile": ("owner", edit("profile: 1", "profile: 2")),
+    "a snapshot": ("owner", edit("  ring: 2", '  snapshot: {release: "2026.11.1", rev: 3}\n  ring: 2')),
+    "a new box with a snapshot": (
+        "snapshot",
+        add(manifests.path("eu1-a", OTHER), content(OTHER, rev=1, snapshot=KEPT)),
+    ),
     "straight to destroyed": ("state", edit('state: "active"', 'state: "destroyed"')),
     "deletion of a running box": ("deletion", edit('deletion: "held"', 'deletion: "approved"')),
     "a smaller volume": ("volume", edit("overrides: {}", "overrides: {volume_gib: 5}")),

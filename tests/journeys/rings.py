@@ -1,7 +1,7 @@
 """A small fleet under the real controller, API and charts, on Argo CD's stand-in and a node that only pretends.
 
 Everything runs on the test's own event loop. A pod of a release in ``sick`` never gets ready; every other one is ready
-at once, and its agent says so to the API with the box's own token.
+at once, writes its release to its volume, and its agent says so to the API with the box's own token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from controller.sandbox.cluster.argo_sync import Sync
 from controller.sandbox.cluster.checkout import Checkout
 from controller.sandbox.cluster.deployments import Deployments
 from controller.sandbox.cluster.render import Charts
-from controller.sandbox.cluster.resources import EXTERNAL_SECRET, POD, Object
+from controller.sandbox.cluster.resources import EXTERNAL_SECRET, POD, PVC, VOLUME_SNAPSHOT, Object
+from controller.sandbox.cluster.snapshots import Snapshots
 from controller.sandbox.cluster.store import Store, now
 from controller.workers import adopting, provisioning, rollouts, watcher
 from tests.api.house import House, bearer
@@ -40,15 +41,15 @@ from tests.gitops import remotes
 from tests.sandbox.cluster.running import CELL_VALUES
 
 BUNDLED = Path(__file__).resolve().parents[2] / "charts/box"
-CELL = {**CELL_VALUES, "name": "local"}
+CELL = {**CELL_VALUES, "name": "local", "snapshot_class": "sandbox"}
 PAUSE = 0.05
 
 
 class Node:
     """What stands for kubelet, gateway and External Secrets."""
 
-    def __init__(self, store: Store, house: House) -> None:
-        self._store, self._house = store, house
+    def __init__(self, store: Store, house: House, volumes: Path) -> None:
+        self._store, self._house, self._volumes = store, house, volumes
         self._tokens: dict[str, str] = {}
         self.sick: set[str] = set()
 
@@ -58,11 +59,13 @@ class Node:
 
     async def run(self) -> None:
         """Do at once what is asked of the node."""
-        async for event in self._store.watch(POD, EXTERNAL_SECRET):
+        async for event in self._store.watch(POD, PVC, EXTERNAL_SECRET):
             meta = event.object["metadata"]
             if event.kind == EXTERNAL_SECRET and event.type == "ADDED":
                 ready = {"conditions": [{"type": "Ready", "status": "True"}]}
                 self._store.update_status(EXTERNAL_SECRET, meta["namespace"], meta["name"], ready)
+            elif event.kind == PVC and event.type == "ADDED":
+                self._store.update_status(PVC, meta["namespace"], meta["name"], {"phase": "Bound"})
             elif event.kind == POD and "deletionTimestamp" in meta and event.type != "DELETED":
                 self._store.delete(POD, meta["namespace"], meta["name"], now=True)
             elif event.kind == POD and event.type == "ADDED":
@@ -72,6 +75,9 @@ class Node:
         env = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0]["env"]}
         if env["OPENCLAW_RELEASE"] in self.sick:
             return
+        folder = self._volumes / "claims" / pod["metadata"]["namespace"] / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "release").write_text(env["OPENCLAW_RELEASE"])
         container = {"name": "agent", "ready": True, "started": True, "restartCount": 0}
         podstatus.report(self._store, pod, {**container, "state": {"running": {"startedAt": now()}}}, phase="Running")
         report = {"profile": 1, "gateway": "stand-in", "release": env["OPENCLAW_RELEASE"]}
@@ -86,7 +92,8 @@ class Fleet:
     def __init__(self, house: House, folder: Path, queue: QueueSettings, store: Store) -> None:
         self.house, self._store, self.published = house, store, folder / "charts"
         self.remote = remotes.create(folder / "gitops.git")
-        self.node = Node(store, house)
+        self.node = Node(store, house, folder / "volumes")
+        self._snapshots = Snapshots(store, folder / "volumes")
         self.charts = Charts(BUNDLED, self.published)
         self._bell = Doorbell(queue)
         self._writer = Repository(GitSettings(git_remote=str(self.remote), git_clone_dir=folder / "writer.git"))
@@ -97,6 +104,7 @@ class Fleet:
             Sync(store, self.charts, first_retry_seconds=0.02).run,
             Deployments(store).run,
             self.node.run,
+            self._snapshots.run,
         ]
         self._stop = asyncio.Event()
 
@@ -128,6 +136,11 @@ class Fleet:
         """The box as Git has it."""
         content = remotes.git(self.remote, "show", f"main:{manifests.path('local', box_id)}")
         return manifests.read(content.encode())
+
+    def kept(self, box_id: str) -> dict[str, str]:
+        """What the release before wrote to the box's volume, by the names of its snapshots."""
+        found = self._store.list(VOLUME_SNAPSHOT, f"box-{box_id}")
+        return {one["metadata"]["name"]: (self._snapshots.folder(one) / "release").read_text() for one in found}
 
     def upgraded(self) -> list[str]:
         """The boxes whose release a rollout changed, in the order of its commits."""

@@ -62,6 +62,7 @@ async def test_a_good_release_reaches_every_ring_in_order_and_new_boxes_after_it
     rollout = await fleet.ask("POST", "", release=NEW, soak=0)
     await until(state(fleet, rollout["id"], "completed"), SECONDS)
     await settled(fleet, NEW, *boxes)
+    assert [fleet.kept(box_id) for box_id in boxes] == [{f"data-{OLD}-2": OLD}] * 4
     order = fleet.upgraded()
     assert (order[0], {*order[1:3]}, order[3:]) == (boxes[0], {*boxes[1:3]}, [boxes[3]])
     assert [fleet.manifest(box_id).spec.release for box_id in boxes] == [NEW] * 4
@@ -99,3 +100,4 @@ async def test_a_revert_by_ops_is_a_roll_back_and_stops_it(fleet: Fleet, tmp_pat
     await settled(fleet, OLD, first)
     told = await fleet.ask("GET", f"/{rollout['id']}")
     assert (told["state"], first in told["reason"], fleet.upgraded()) == ("stopped", True, [first])
+    assert fleet.kept(first) == {f"data-{OLD}-2": OLD}

@@ -7,6 +7,7 @@ from pathlib import Path
 from controller.domain import boxes, completion, jobs, rolling, rollouts
 from controller.domain.jobs import JobState
 from controller.domain.releases import Rollout
+from controller.gitops.manifests import Snapshot
 from tests.domain.fleets import NEW, OLD, QUICK
 from tests.gitops import remotes
 from tests.workers.ops import Ops
@@ -59,6 +60,30 @@ async def test_a_revert_of_its_commit_is_adopted_and_stops_it(ops: Ops, tmp_path
     assert (ops.manifest().spec.release, ops.manifest().spec.rev, await ops.equal()) == (OLD, 3, True)
     held = await now(ops, rollout)
     assert (held.state, ops.box_id in (held.reason or "")) == ("stopped", True)
+
+
+async def test_a_revert_of_its_commit_keeps_the_snapshot_that_was_taken_before_it(ops: Ops, tmp_path: Path) -> None:
+    await well(ops)
+    await begun(ops)
+    await stepped(ops)
+    kept = ops.manifest().spec.snapshot
+    revert(ops, tmp_path, "HEAD")
+    await ops.look()
+    assert (ops.manifest().spec.release, ops.manifest().spec.snapshot) == (OLD, Snapshot(release=OLD, rev=2))
+    assert (kept, await ops.equal()) == (Snapshot(release=OLD, rev=2), True)
+
+
+async def test_a_release_that_ops_write_is_confirmed_with_a_snapshot_of_the_former(ops: Ops) -> None:
+    await well(ops)
+    ops.push((f'release: "{OLD}"', f'release: "{THEIRS}"'))
+    await ops.look()
+    assert (ops.manifest().spec.snapshot, await ops.equal()) == (Snapshot(release=OLD, rev=2), True)
+
+
+async def test_a_snapshot_that_ops_write_is_put_back(ops: Ops) -> None:
+    ops.push(("  ring:", f'  snapshot: {{release: "{OLD}", rev: 1}}\n  ring:'))
+    await ops.look()
+    assert (ops.manifest().spec.snapshot, await ops.equal()) == (None, True)
 
 
 async def test_after_a_revert_the_box_is_left_alone_also_when_it_is_resumed(ops: Ops, tmp_path: Path) -> None:

@@ -52,6 +52,11 @@ argocd.argoproj.io/sync-wave: "-1"
 {{- toYaml $resources }}
 {{- end }}
 
+{{/* A snapshot's name: the release that wrote what is in it, and the rev that put another in its place. */}}
+{{- define "box.snapshot" -}}
+data-{{ .Values.spec.snapshot.release }}-{{ .Values.spec.snapshot.rev | int64 }}
+{{- end }}
+
 {{- define "box.secret" -}}
 agent-v{{ .Values.spec.secrets.agent | int64 }}
 {{- end }}

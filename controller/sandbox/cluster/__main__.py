@@ -29,6 +29,7 @@ from controller.sandbox.cluster.logs import Folder
 from controller.sandbox.cluster.pods import Node
 from controller.sandbox.cluster.render import Charts
 from controller.sandbox.cluster.resources import APPLICATION_SET
+from controller.sandbox.cluster.snapshots import Snapshots
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.cluster.usage import Usage
 
@@ -96,6 +97,7 @@ async def _serve(given: argparse.Namespace) -> None:
         partial(events.age, store),
         partial(accounting.run, store),
         Deployments(store).run,
+        Snapshots(store, data / "volumes").run,
         ExternalSecrets(store, given.secrets_url, given.secrets_token, given.cell).run,
         Sync(store, charts, given.wave_seconds).run,
         Sets(store, Checkout(given.git, data / "argo.git"), values, sets, given.poll_seconds).run,

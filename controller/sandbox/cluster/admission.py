@@ -7,15 +7,16 @@ import copy
 
 from controller.core.errors import Invalid, NotAllowed
 from controller.sandbox.cluster import definitions
-from controller.sandbox.cluster.resources import CRD, NAMESPACE, POD, PVC, SECRET, Kind, Object
+from controller.sandbox.cluster.resources import CRD, NAMESPACE, POD, PVC, SECRET, VOLUME_SNAPSHOT, Kind, Object
 
 BOX_LABEL = "openclaw.cloud/box"
 APPROVED = "openclaw.cloud/destroy-approved"
+SNAPSHOT_REV = "openclaw.cloud/snapshot-rev"
 NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 class Interlocked(NotAllowed):
-    """Raised when the admission rule refuses to delete a box's namespace or volume."""
+    """Raised when an admission rule refuses to delete a box's namespace, volume or snapshot."""
 
     status = 403
 
@@ -45,14 +46,22 @@ def defaulted(kind: Kind, obj: Object) -> Object:
 def check_deletion(kind: Kind, obj: Object, namespace: Object | None) -> None:
     """Nothing, if ``obj`` may be deleted; ``namespace`` is the one that it is or lies in.
 
-    Raises Interlocked for a box's namespace or volume while the namespace lacks the approval.
+    Raises Interlocked for a box's namespace, volume or last snapshot while the namespace lacks the approval.
     """
-    if kind not in (NAMESPACE, PVC) or namespace is None:
+    if kind not in (NAMESPACE, PVC, VOLUME_SNAPSHOT) or namespace is None:
         return
     meta = namespace["metadata"]
     if BOX_LABEL not in (meta.get("labels") or {}) or (meta.get("annotations") or {}).get(APPROVED) == "true":
         return
+    if kind == VOLUME_SNAPSHOT and _rev(namespace, "annotations") > _rev(obj, "labels") > 0:
+        return
     raise Interlocked("deletion_not_approved", kind=kind.kind, name=obj["metadata"]["name"], needs=APPROVED)
+
+
+def _rev(obj: Object, where: str) -> int:
+    """Of the snapshot that a namespace keeps, or that this one is; 0 for none."""
+    given = str((obj["metadata"].get(where) or {}).get(SNAPSHOT_REV, ""))
+    return int(given) if given.isascii() and given.isdigit() else 0
 
 
 def _encoded(plain: object) -> dict[str, str]:

@@ -14,7 +14,7 @@ from controller.sandbox.cluster.argo_sets import ARGO
 from controller.sandbox.cluster.differences import SYNCED, Differences
 from controller.sandbox.cluster.events import Recorder
 from controller.sandbox.cluster.render import Chart, Charts, RenderError
-from controller.sandbox.cluster.resources import APPLICATION, NAMESPACE, Object
+from controller.sandbox.cluster.resources import APPLICATION, NAMESPACE, VOLUME_SNAPSHOT, Object
 from controller.sandbox.cluster.store import Store, Watcher
 
 log = logs.get(__name__)
@@ -23,6 +23,7 @@ RETRIES = 3
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 20.0
 SKIP = "argocd.argoproj.io/skip-reconcile"
 CASCADE = "resources-finalizer.argocd.argoproj.io"
+WAITING = "waiting for healthy state"
 EMPTY = "auto-sync will wipe out all resources"
 
 
@@ -114,7 +115,7 @@ class Sync:
         work = "operation" in application or (automated and (found.changes or found.prunes))
         if emptied or attempt.exhausted:
             self._abandon(name, attempt.error)
-        elif work and asyncio.get_running_loop().time() >= attempt.not_before:
+        elif work and asyncio.get_running_loop().time() >= attempt.not_before and not self._waits(name, found):
             await self._operate(name, attempt, found)
 
     def _cascade(self, application: Object | None) -> None:
@@ -169,6 +170,8 @@ class Sync:
         self._status(name, operationState=state)
         await asyncio.sleep(0)  # whoever watches sees it begin
         failure = await self._carry_out(name, state, found)
+        if failure == WAITING:
+            return  # the snapshot's next status is heard, and the rest of the waves goes on from there
         if failure and not attempt.exhausted:
             self._retry(name, attempt, state, failure)
         if not failure or attempt.exhausted:
@@ -182,6 +185,11 @@ class Sync:
         results = state["syncResult"]["resources"]
         for number, wave in enumerate(differences.waves(found.changes)):
             await asyncio.sleep(self._wave_seconds if number else 0)
+            if (held := self._held(name, differences.wave(wave[0]), found)) is not None:
+                if health.of(held) == "Progressing":
+                    return WAITING
+                results.append({**_reference(held), "status": "SyncFailed", "message": _reason(held)})
+                return _failure(results)
             results += [self._apply(obj) for obj in wave]
             self._status(name, operationState=state)
             if message := _failure(results):
@@ -189,6 +197,21 @@ class Sync:
         # PruneLast: one refused deletion holds up no other
         results += [self._prune(obj) for wave in reversed(differences.waves(found.prunes)) for obj in reversed(wave)]
         return _failure(results)
+
+    def _waits(self, name: str, found: Differences) -> bool:
+        """Whether the next thing to apply is of a wave that a snapshot still holds up."""
+        due = min(map(differences.wave, found.changes), default=None)
+        held = None if due is None else self._held(name, due, found)
+        return held is not None and health.of(held) == "Progressing"
+
+    def _held(self, name: str, wave: int, found: Differences) -> Object | None:
+        """The snapshot of an earlier wave that is not ready: of all kinds this stand-in waits only for these."""
+        gone = {obj["metadata"]["name"] for obj in found.extra if resources.of(obj) == VOLUME_SNAPSHOT}
+        for obj in self._store.list(VOLUME_SNAPSHOT, f"box-{name}"):
+            earlier = differences.wave(obj) < wave and obj["metadata"]["name"] not in gone
+            if earlier and health.of(obj) != "Healthy":
+                return obj
+        return None
 
     def _apply(self, obj: Object) -> Object:
         live = differences.find(self._store, obj)
@@ -269,6 +292,10 @@ def _ended(application: Object) -> bool:
 
 def _failure(results: list[Object]) -> str:
     return next((str(one["message"]) for one in results if one["status"] == "SyncFailed"), "")
+
+
+def _reason(snapshot: Object) -> str:
+    return str(snapshot["status"]["error"].get("message", "the snapshot failed"))
 
 
 def _condition(kind: str, message: str) -> Object:

@@ -1,4 +1,4 @@
-"""Custom resource definitions: what they bring; Argo CD's and External Secrets' are there from the start."""
+"""Custom resource definitions: what they bring; Argo CD's, External Secrets' and snapshots' are there at the start."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from controller.sandbox.cluster.resources import (
     CRD,
     EXTERNAL_SECRET,
     SECRET_STORE,
+    VOLUME_SNAPSHOT,
     Kind,
     Object,
 )  # fmt: skip
@@ -46,6 +47,13 @@ _COLUMNS: dict[Kind, tuple[tuple[str, str, int], ...]] = {
         ("Status", f"{_READY}.reason", 0),
         ("Capabilities", ".status.capabilities", 0),
         ("Ready", f"{_READY}.status", 0),
+    ),
+    VOLUME_SNAPSHOT: (
+        ("ReadyToUse", ".status.readyToUse", 0),
+        ("SourcePVC", ".spec.source.persistentVolumeClaimName", 0),
+        ("RestoreSize", ".status.restoreSize", 0),
+        ("SnapshotClass", ".spec.volumeSnapshotClassName", 0),
+        ("Age", _CREATED, 0),
     ),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controller.sandbox.cluster import resources
-from controller.sandbox.cluster.resources import DEPLOYMENT, EXTERNAL_SECRET, Object
+from controller.sandbox.cluster.resources import DEPLOYMENT, EXTERNAL_SECRET, VOLUME_SNAPSHOT, Object
 
 _BEST_FIRST = ("Healthy", "Progressing", "Missing", "Degraded")
 
@@ -24,6 +24,9 @@ def of(live: Object) -> str:
     if kind == EXTERNAL_SECRET:
         ready = _conditions(live).get("Ready", {}).get("status", "")
         return {"True": "Healthy", "False": "Degraded"}.get(ready, "Progressing")
+    if kind == VOLUME_SNAPSHOT:
+        status = live.get("status", {})
+        return "Healthy" if status.get("readyToUse") else "Degraded" if status.get("error") else "Progressing"
     return "Healthy"
 
 

@@ -31,10 +31,11 @@ class Kind:
     @property
     def custom(self) -> bool:
         """Whether a custom resource definition brings it: such kinds know no strategic merge."""
-        return "." in self.group and not self.group.endswith(".k8s.io")
+        return "." in self.group and (self.group == _SNAPSHOTS or not self.group.endswith(".k8s.io"))
 
 
 _ALL = ("all",)
+_SNAPSHOTS = "snapshot.storage.k8s.io"
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", False, ("ns",))
 NODE = Kind("", "v1", "Node", "nodes", False, ("no",))
 POD = Kind("", "v1", "Pod", "pods", True, ("po",), _ALL)
@@ -57,11 +58,12 @@ APPLICATION_SET = Kind("argoproj.io", "v1alpha1", "ApplicationSet", "application
 APP_PROJECT = Kind("argoproj.io", "v1alpha1", "AppProject", "appprojects", True, ("appproj", "appprojs"))
 EXTERNAL_SECRET = Kind("external-secrets.io", "v1", "ExternalSecret", "externalsecrets", True, ("es",))
 SECRET_STORE = Kind("external-secrets.io", "v1", "ClusterSecretStore", "clustersecretstores", False, ("css",))
+VOLUME_SNAPSHOT = Kind(_SNAPSHOTS, "v1", "VolumeSnapshot", "volumesnapshots", True, ("vs",))
 
 KINDS = (
     NAMESPACE, NODE, POD, SECRET, CONFIG_MAP, SERVICE_ACCOUNT, SERVICE, EVENT, PVC, RESOURCE_QUOTA, LIMIT_RANGE,
     DEPLOYMENT, REPLICA_SET, NETWORK_POLICY, CRD, APPLICATION, APPLICATION_SET, APP_PROJECT, EXTERNAL_SECRET,
-    SECRET_STORE,
+    SECRET_STORE, VOLUME_SNAPSHOT,
 )  # fmt: skip
 # What custom resource definitions brought while this process ran: one process is one cluster.
 _defined: dict[str, Kind] = {}

@@ -1,0 +1,117 @@
+"""A snapshot controller and its driver: a VolumeSnapshot becomes a copy of its claim's folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from controller.core import log as logs
+from controller.sandbox.cluster.resources import PVC, VOLUME_SNAPSHOT, Object
+from controller.sandbox.cluster.store import Store, now
+
+log = logs.get(__name__)
+
+
+class Snapshots:
+    """The snapshots of one node, beside its claims; a class of any name is this driver's."""
+
+    def __init__(self, store: Store, root: Path) -> None:
+        self._store = store
+        self._root = root
+
+    async def run(self) -> None:
+        """Take each snapshot once its claim is bound, and remove what is left of those that are gone."""
+        changes = self._store.watch(VOLUME_SNAPSHOT, PVC)
+        self._sweep()
+        for obj in self._store.list(VOLUME_SNAPSHOT):
+            await self._see(obj)
+        async for event in changes:
+            if event.kind == VOLUME_SNAPSHOT and event.type == "DELETED":
+                shutil.rmtree(self.folder(event.object), ignore_errors=True)
+            elif event.kind == VOLUME_SNAPSHOT:
+                await self._see(event.object)
+            else:
+                for obj in self._store.list(VOLUME_SNAPSHOT, event.object["metadata"]["namespace"]):
+                    await self._see(obj)
+
+    def folder(self, snapshot: Object) -> Path:
+        """Where the copy is, complete or not there at all."""
+        return self._root / "snapshots" / str(snapshot["metadata"]["uid"])
+
+    async def _see(self, seen: Object) -> None:
+        meta = seen["metadata"]
+        obj = self._store.get(VOLUME_SNAPSHOT, meta["namespace"], meta["name"])
+        if obj is None or obj["metadata"]["uid"] != meta["uid"] or obj.get("status", {}).get("readyToUse"):
+            return
+        source = (obj.get("spec") or {}).get("source") or {}
+        name = str(source.get("persistentVolumeClaimName", ""))
+        claim = self._store.get(PVC, meta["namespace"], name)
+        if claim is None or claim.get("status", {}).get("phase") != "Bound":
+            self._refuse(obj, f"the PVC {meta['namespace']}/{name} is not there or not bound")
+            return
+        try:
+            await asyncio.to_thread(self._take, obj, self._root / "claims" / meta["namespace"] / name)
+        except OSError as error:
+            log.warning("snapshots.failed", name=meta["name"], error=str(error))
+            self._refuse(obj, f"failed to take the snapshot: {type(error).__name__}")
+            return
+        size = claim["status"].get("capacity", {}).get("storage", "0")
+        made = {"readyToUse": True, "creationTime": now(), "restoreSize": size}
+        bound = {"boundVolumeSnapshotContentName": f"snapcontent-{meta['uid']}"}
+        self._store.update_status(VOLUME_SNAPSHOT, meta["namespace"], meta["name"], made | bound)
+
+    def _refuse(self, obj: Object, why: str) -> None:
+        meta, told = obj["metadata"], obj.get("status", {}).get("error", {})
+        if told.get("message") != why:  # a write that says nothing new would be seen as a change for ever
+            status = {"readyToUse": False, "error": {"message": why, "time": now()}}
+            self._store.update_status(VOLUME_SNAPSHOT, meta["namespace"], meta["name"], status)
+
+    def _take(self, obj: Object, source: Path) -> None:
+        folder = self.folder(obj)
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        if source.exists():
+            copy(source, partial)
+        else:  # no pod has mounted the claim yet
+            partial.mkdir()
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    def _sweep(self) -> None:
+        known = {str(obj["metadata"]["uid"]) for obj in self._store.list(VOLUME_SNAPSHOT)}
+        for folder in (self._root / "snapshots").glob("*"):
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """``target`` is a new copy of the folder, owners and times too; sockets and pipes are no data and stay out.
+
+    A pod may be writing: what it removes meanwhile is not in the copy. A file that it moves may be in it twice or not
+    at all, which a real snapshot, of one instant, is safe from.
+    """
+    target.mkdir()
+    for entry in os.scandir(source):
+        made = target / entry.name
+        try:
+            if entry.is_symlink():
+                made.symlink_to(os.readlink(entry.path))
+            elif entry.is_dir():
+                copy(Path(entry.path), made)
+            elif entry.is_file():
+                shutil.copy2(entry.path, made)
+            else:
+                continue
+            _own(entry.stat(follow_symlinks=False), made)
+        except FileNotFoundError:
+            continue
+    shutil.copystat(source, target)
+    _own(source.stat(), target)
+
+
+def _own(stat: os.stat_result, made: Path) -> None:
+    if os.geteuid() == 0:  # nobody else may give files away, and then they are all ours
+        os.chown(made, stat.st_uid, stat.st_gid, follow_symlinks=False)
