@@ -32,6 +32,8 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 NodePort = Annotated[int, Field(strict=True, ge=30000, le=32767)]
 Cap = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Standbys = Annotated[int, Field(strict=True, ge=0, le=500)]
+Rate = Annotated[float, Field(strict=True, gt=0, le=10_000)]
+Burst = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 Replicas = Annotated[int, Field(strict=True, ge=1, le=50)]
 Seconds = Annotated[int, Field(strict=True, ge=5, le=60)]
 Gibibytes = Annotated[int, Field(strict=True, ge=1, le=10_000)]
@@ -39,6 +41,23 @@ Gibibytes = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 class _Values(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Provider(BaseModel):
+    """One of the catalog's: what the chart looks at. The rest is read by the proxy, which names what is wrong."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    base_url: Url
+    wire: Literal["openai", "anthropic", "gemini", "litellm"] = "openai"
+    """What it speaks: where one has another than ``openai``, a translator runs beside each proxy."""
+
+
+class Catalog(_Values):
+    """As ``LLM_CATALOG`` has it, in values. No key is in it: those are the secrets LLM_KEYS and TRANSLATED_KEYS."""
+
+    providers: Annotated[dict[Line, Provider], Field(min_length=1)]
+    models: Annotated[dict[Line, dict[str, Any]], Field(min_length=1)]
 
 
 class Settings(_Values):
@@ -73,8 +92,26 @@ class Settings(_Values):
     forge_project: Key | None = None
     """The repository there: ``owner/name``."""
 
-    llm_upstream_url: Url
-    """An OpenAI-compatible base address, ``/v1`` included."""
+    llm_upstream_url: Url | None = None
+    """An OpenAI-compatible base address, ``/v1`` included; None: ``llm_catalog`` says whom the proxy asks."""
+
+    llm_catalog: Catalog | None = None
+    """The providers and models (``proxy/catalog.py``), instead of ``llm_upstream_url``."""
+
+    upstream_timeout: Duration | None = None
+    upstream_idle: Duration | None = None
+    upstream_hesitation: Duration | None = None
+    """How long an answer, a silence in it and its first byte may take (``proxy/settings.py``)."""
+
+    rate_per_second: Rate | None = None
+    rate_burst: Burst | None = None
+    """Calls of one customer, in the long run and at once."""
+
+    trusted_proxies: tuple[Cidr, ...] | None = None
+    """Networks whose ``X-Forwarded-For`` the proxy believes."""
+
+    translator_most: Burst | None = None
+    """Calls at the same time that one translator takes."""
 
     stripe_api_url: Url | None = None
     """A stand-in for Stripe; None: Stripe."""
@@ -162,6 +199,9 @@ class Secrets(_Values):
     signing: Annotated[bool, Field(strict=True)] = False
     """Whether the git writer gets a key to sign its commits with."""
 
+    cache: Annotated[bool, Field(strict=True)] = False
+    """Whether the token proxy counts calls in a Redis of its own; it is reached as the queue's is."""
+
     tls: Issuer | None = None
     """For the secret endpoint; None: it speaks plain HTTP."""
 
@@ -176,7 +216,7 @@ class OwnStore(_Values):
 
 
 class OwnStores(_Values):
-    """Postgres, and the Redis that carries the queue. There is no cache: nothing reads one yet."""
+    """Postgres, and the Redis that carries the queue, in which the proxy counts too."""
 
     postgres: OwnStore
     redis: OwnStore

@@ -20,12 +20,25 @@ PROCESSES = sorted(
     for one in app.registered_commands
     if one.callback and one.callback.__name__ not in NOT_SERVED
 )
-ENVIRONMENTS = ("production", "dev")
+ENVIRONMENTS = ("production", "dev", "translated")
 Object = dict[str, Any]
+CATALOG: Object = {
+    "providers": {
+        "fast": {"base_url": "https://llm.example/v1"},
+        "claude": {"base_url": "https://anthropic.example", "wire": "anthropic"},
+    },
+    "models": {
+        "small": {"provider": "fast", "fallbacks": ["large"]},
+        "large": {"provider": "claude", "prices": {"input": 32_000_000}, "tokenizer_margin": 1.5},
+    },
+}
+"""Two providers, one of which is translated for."""
 
 
 def values(environment: str = "production") -> Object:
     """What is laid over the chart's own values."""
+    if environment == "translated":
+        return {"settings": {"llm_catalog": CATALOG}}
     found: Object = {} if environment == "production" else yaml.safe_load((CHART / "values-dev.yaml").read_text())
     return found
 
@@ -61,7 +74,13 @@ def of(kind: str, process: str, environment: str = "production") -> Object:
     return found[0]
 
 
-def pod(process: str, kind: str = "Deployment") -> Object:
+def pod(process: str, kind: str = "Deployment", environment: str = "production") -> Object:
     """The pod that a process runs in."""
-    found: Object = of(kind, process)["spec"]["template"]["spec"]
+    found: Object = of(kind, process, environment)["spec"]["template"]["spec"]
     return found
+
+
+def containers(process: str) -> dict[str, Object]:
+    """The containers of a process's pod where the catalog asks for a translator, sidecars among them."""
+    found = pod(process, environment="translated")
+    return {one["name"]: one for one in [*found.get("initContainers", []), *found["containers"]]}

@@ -13,7 +13,9 @@ from tests.charts.deployments import ENVIRONMENTS, PROCESSES, of, pod, rendered
 
 ONLY_IN_A_SANDBOX = {"KUBECONFIG", "POD_METRICS_INTERVAL", "STRIPE_API_URL", "TELEGRAM_API_URL"}
 NOT_IN_A_SANDBOX = {"GIT_TOKEN", "SECRETS_TLS_CERT", "SECRETS_TLS_KEY"}
-READ_BY_NOBODY = {"CACHE_REDIS_URL"}
+BY_DECISION = {"CACHE_REDIS_URL"}
+"""Told only where the values say so (``test_platform_translator.py``)."""
+
 CUSTOM = {"cert-manager.io/v1", "external-secrets.io/v1"}
 IN_CLUSTER = {"writer", "watcher"}
 
@@ -54,7 +56,7 @@ def told(process: str, folder: Path) -> set[str]:
     state = State(ports=dict.fromkeys(PORTS, 1))
     at = Addresses("dsn", "queue", "cache", "secret", folder, folder, folder, folder)
     env = {one.name: set(one.env) for one in platform(state, at, folder, folder)}
-    return env[process] - env["cluster"] - ONLY_IN_A_SANDBOX - READ_BY_NOBODY
+    return env[process] - env["cluster"] - ONLY_IN_A_SANDBOX - BY_DECISION
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -47,6 +47,10 @@ def spec(environment: str, kind: str, name: str) -> Object:
     return found
 
 
+def parts(pod: Object) -> list[Object]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
 @pytest.mark.parametrize("rule", POD_RULES)
 def test_every_pod_keeps_the_rule(rule: str) -> None:
     assert [one for one in PODS if not POD_RULES[rule](spec(*one))] == []
@@ -54,7 +58,7 @@ def test_every_pod_keeps_the_rule(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", CONTAINER_RULES)
 def test_every_container_keeps_the_rule(rule: str) -> None:
-    broken = [one for one in PODS if not all(CONTAINER_RULES[rule](part) for part in spec(*one)["containers"])]
+    broken = [one for one in PODS if not all(CONTAINER_RULES[rule](part) for part in parts(spec(*one)))]
     assert broken == []
 
 

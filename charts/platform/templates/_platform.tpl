@@ -92,7 +92,36 @@ imagePullSecrets: [{name: {{ . }}}]
 {{- $push := get ((index . 1).push | default dict) $scheme }}
 {{- $sign := and (index . 0).Values.secrets.signing (index . 1).sign }}
 {{- $forge := and (has (index . 0).Values.settings.forge_kind (list "github" "gitlab")) (index . 1).forge }}
-{{- concat (index . 1).secrets (list $push $sign $forge | compact) | toJson }}
+{{- $cache := and (index . 0).Values.secrets.cache (index . 1).cache }}
+{{- $llm := (ternary (index . 1).several (index . 1).direct (not (empty (index . 0).Values.settings.llm_catalog)) | default dict).secrets | default list }}
+{{- $beside := and (index . 1).several (include "platform.translated" (index . 0)) "TRANSLATOR_TOKEN" }}
+{{- concat (index . 1).secrets $llm (list $beside $push $sign $forge $cache | compact) | toJson }}
+{{- end }}
+
+{{/* Not empty if the catalog has a provider that the translator speaks to. */}}
+{{- define "platform.translated" -}}
+{{- range (.Values.settings.llm_catalog | default dict).providers }}{{ if ne (.wire | default "openai") "openai" }}yes{{ end }}{{ end }}
+{{- end }}
+
+{{/* The ConfigMap with the catalog. Its content is in its name: a change is a new pod, of the proxy and the translator at once. */}}
+{{- define "platform.catalog" -}}
+llm-catalog-{{ toYaml .Values.settings.llm_catalog | sha256sum | trunc 10 }}
+{{- end }}
+
+{{/* The variable LLM_CATALOG. */}}
+{{- define "platform.catalog_variable" -}}
+- {name: LLM_CATALOG, valueFrom: {configMapKeyRef: {name: {{ include "platform.catalog" . }}, key: catalog.yaml}}}
+{{- end }}
+
+{{/* The variables that a process is told if there is such a value. Takes a list: the root, and their names. */}}
+{{- define "platform.may" }}
+{{- $settings := (index . 0).Values.settings }}
+{{- range $may := index . 1 }}
+{{- $value := get $settings (lower $may) }}
+{{- if and (hasKey $settings (lower $may)) (not (kindIs "invalid" $value)) }}
+- {name: {{ $may }}, value: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The names of Nango's secrets, as JSON. NANGO_ENCRYPTION_KEY can never be changed. */}}
