@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from controller.core.settings import load
 from controller.sandbox import confinement
 from controller.sandbox.confinement import ExecSettings
 from controller.sandbox.processes import STOP_GRACE, python
+from controller.sandbox.selling import selling
 from controller.sandbox.state import State
 
 CELL = "local"
@@ -89,14 +90,14 @@ def platform(state: State, at: Addresses, data: Path, repo: Path) -> list[Servic
         "CACHE_REDIS_URL": at.cache,
         "TOKEN_PEPPER": state.token_pepper,
         "PROXY_PORT": str(state.ports["proxy"]),
-        "LLM_UPSTREAM_URL": os.environ.get("LLM_UPSTREAM_URL", f"{state.url('llm')}/v1"),
-        "LLM_UPSTREAM_KEY": os.environ.get("LLM_UPSTREAM_KEY", state.llm_key),
     }
+    sold = selling(state)
     return [
         _ours("secrets", sealing | secrets, "secrets"),
         Service("cluster", _cluster(state, at, data, repo), _env(), "cluster", stop_grace=PODS_STOP),
         _ours("api", store | keys | stripe | api, "api"),
-        _ours("proxy", store | proxy, "proxy"),
+        _ours("proxy", store | proxy | sold.proxy, "proxy"),
+        *([] if sold.translator is None else [_translator(sold.translator)]),
         _ours("worker", store | keys | stripe | _metrics(state, "worker"), says=DRAMATIQ_READY),
         _ours("writer", store | keys | git | cluster | _metrics(state, "writer"), says=DRAMATIQ_READY),
         _ours("notices", store | sealing | _post(state) | _metrics(state, "notices"), says=DRAMATIQ_READY),
@@ -119,6 +120,12 @@ def _post(state: State) -> dict[str, str]:
 
 def _ours(name: str, settings: dict[str, str], port: str | None = None, says: str | None = None) -> Service:
     return Service(name, [sys.executable, "-m", "controller", name], _env() | settings, port, says)
+
+
+def _translator(settings: dict[str, str]) -> Service:
+    """Nobody waits for it, and it gets what the others leave: importing its library takes seconds of CPU."""
+    ours = _ours("translator", settings)
+    return replace(ours, argv=["nice", "-n", "19", *ours.argv])
 
 
 def _cluster(state: State, at: Addresses, data: Path, repo: Path) -> list[str]:

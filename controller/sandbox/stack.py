@@ -87,7 +87,8 @@ class Stack:
             "postgres_dsn": self.at.dsn,
             "queue_redis_url": self.at.queue,
             "cache_redis_url": self.at.cache,
-            "metrics": {name: f"{self.state.url(f'metrics-{name}')}/metrics" for name in state.MEASURED},
+            "metrics": {name: f"{self.state.url(f'metrics-{name}')}/metrics" for name in state.MEASURED}
+            | {name: f"{self.state.url(name)}/metrics" for name in ("translator",) if name in self._running},
             "admin_token": self.state.admin_token,
             "processes": servers | {name: process.child.pid for name, process in self._running.items()},
         }  # fmt: skip

@@ -19,7 +19,8 @@ MEASURED = ("worker", "writer", "notices", "sweeper", "watcher", "meter")
 """Our processes without a web server of their own: each shows its metrics on a port."""
 
 PORTS = (
-    "postgres", "queue", "cache", "stripe", "telegram", "llm", "mail", "smtp", "api", "secrets", "proxy", "cluster",
+    "postgres", "queue", "cache", "stripe", "telegram", "llm", "mail", "smtp",
+    "api", "secrets", "proxy", "translator", "cluster",
     *(f"metrics-{name}" for name in MEASURED),
 )  # fmt: skip
 
@@ -43,6 +44,7 @@ class State(BaseModel):
     token_pepper: str = Field(default_factory=_token)
     admin_token: str = Field(default_factory=_token)
     secrets_token: str = Field(default_factory=_token)
+    translator_token: str = Field(default_factory=_token)
     stripe_api_key: str = Field(default_factory=lambda: f"sk_test_{secrets.token_hex(16)}")
     llm_key: str = Field(default_factory=lambda: f"sk-provider-{secrets.token_hex(16)}")
     ports: dict[str, int] = Field(default_factory=dict)

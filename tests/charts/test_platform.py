@@ -9,7 +9,7 @@ import pytest
 
 from controller.sandbox.services import Addresses, platform
 from controller.sandbox.state import PORTS, State
-from tests.charts.deployments import ENVIRONMENTS, PROCESSES, of, pod, rendered
+from tests.charts.deployments import ENVIRONMENTS, PROCESSES, containers, of, pod, rendered
 
 ONLY_IN_A_SANDBOX = {"KUBECONFIG", "POD_METRICS_INTERVAL", "STRIPE_API_URL", "TELEGRAM_API_URL"}
 NOT_IN_A_SANDBOX = {"GIT_TOKEN", "SECRETS_TLS_CERT", "SECRETS_TLS_KEY"}
@@ -61,5 +61,10 @@ def told(process: str, folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_each_process_is_told_what_it_is_told_in_the_sandbox(process: str, tmp_path: Path) -> None:
-    names = {one["name"] for one in pod(process)["containers"][0]["env"]} - NOT_IN_A_SANDBOX
+    names = {one["name"] for one in pod(process, environment="translated")["containers"][0]["env"]} - NOT_IN_A_SANDBOX
     assert {name for name in names if not name.endswith("_HOST")} == told(process, tmp_path)
+
+
+def test_the_translator_is_told_what_it_is_told_in_the_sandbox(tmp_path: Path) -> None:
+    names = {one["name"] for one in containers("proxy")["translator"]["env"]}
+    assert names - {"TRANSLATOR_HOST"} == told("translator", tmp_path)

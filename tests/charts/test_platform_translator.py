@@ -8,13 +8,14 @@ from typing import Any
 import helm_python
 import pytest
 
+from controller.core.settings import Group
 from proxy import catalog
 from proxy.settings import LedgerSettings, ProxySettings, TranslatorSettings
 from tests.charts.deployments import CATALOG, PROCESSES, Object, changed, containers, of, pod, rendered
 from tests.charts.test_platform_secrets import READS
 
 PROVIDERS_KEYS = {"LLM_KEYS": "token-proxy", "TRANSLATED_KEYS": "translator", "LLM_UPSTREAM_KEY": None}
-SETTINGS = {"translator": (TranslatorSettings,), "token-proxy": READS["proxy"]}
+SETTINGS: dict[str, tuple[type[Group], ...]] = {"translator": (TranslatorSettings,), "token-proxy": READS["proxy"]}
 
 
 def refs(name: str) -> dict[str, Object]:

@@ -105,6 +105,30 @@ def test_it_stops_without_a_trace_and_finds_everything_where_it_was(folder: Path
         assert log(after) == history
 
 
+def answer(addresses: dict[str, Any], token: str, model: str) -> dict[str, Any]:
+    """The proxy's answer for ``model``, once there is one: nobody waits for the translator at the start."""
+    deadline, url = time.monotonic() + START_SECONDS, f"{addresses['proxy_url']}/v1/chat/completions"
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+    while True:
+        told = httpx.post(url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        if told.status_code == 200:
+            return dict(told.json())
+        assert time.monotonic() < deadline, told.text
+        time.sleep(0.2)
+
+
+def test_a_model_of_each_wire_answers_through_the_proxy(folder: Path) -> None:
+    with up(folder) as (_, addresses):
+        token = mint(folder)["proxy_token"]
+        answers = [answer(addresses, token, model) for model in ("default", "claude", "gemini")]
+        asked = httpx.get(f"{addresses['llm']['control_url']}/requests").json()["requests"]
+        page = httpx.get(addresses["metrics"]["translator"]).text
+    assert all(one["choices"][0]["message"]["content"] for one in answers)
+    assert {one["api"] for one in asked} == {"chat", "messages", "gemini"}
+    assert 'translator_requests_total{status="200"} 2.0' in page
+    assert alive(addresses["processes"]) == set()
+
+
 def test_ctrl_c_during_the_start_leaves_nothing_behind(folder: Path) -> None:
     argv = [sys.executable, "-m", "controller", "up", "--data", str(folder / "data")]
     started = subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(folder)}, stdout=subprocess.DEVNULL)
