@@ -96,9 +96,10 @@ async def buy(database: Database, field: str, texts: list[str]) -> int:
 
 
 async def wanted(database: Database) -> dict[str, dict[str, Any]]:
-    """What each box's file should say, by its path."""
+    """What each box's file should say, by its path; a field without a value is left out of it."""
     async with database.transaction() as session:
-        return {manifests.path(box.cell, box.id): boxes.spec(box) for box in await session.scalars(select(Box))}
+        specs = {manifests.path(box.cell, box.id): boxes.spec(box) for box in await session.scalars(select(Box))}
+    return {path: {name: said for name, said in spec.items() if said is not None} for path, spec in specs.items()}
 
 
 @pytest.mark.smoke
