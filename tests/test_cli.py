@@ -40,6 +40,7 @@ def test_a_process_names_the_variable_that_is_missing(process: str) -> None:
 
 def test_the_api_says_that_the_folder_of_niches_is_not_there(tmp_path: Path) -> None:
     niches = str(tmp_path / "no-such")
-    code, said = run("api", WEB_URL="http://x", ADMIN_TOKEN="a" * 24, NICHES_DIR=niches, POSTGRES_DSN=NOWHERE)
+    given = {"WEB_URL": "http://x", "ADMIN_TOKEN": "a" * 24, "STRIPE_WEBHOOK_SECRET": "whsec", "POSTGRES_DSN": NOWHERE}
+    code, said = run("api", NICHES_DIR=niches, **given)
     assert (code, said[-1].split(" ")[1]) == (1, "setting_wrong")
     assert "variable=NICHES_DIR" in said[-1]
