@@ -22,7 +22,7 @@ from controller.sandbox.cluster.store import Store
 from tests.gitops import remotes
 from tests.sandbox.cluster import objects
 from tests.sandbox.cluster.running import CELL, CELL_VALUES, HERE, box
-from tests.sandbox.cluster.waiting import until
+from tests.sandbox.cluster.waiting import end, until
 
 
 class Argo:
@@ -70,10 +70,7 @@ class Argo:
 async def argo(tmp_path: Path) -> AsyncIterator[Argo]:
     made = Argo(tmp_path)
     yield made
-    assert not [loop for loop in made.loops if loop.done()], "a loop ended on its own"
-    for loop in made.loops:
-        loop.cancel()
-    await asyncio.gather(*made.loops, return_exceptions=True)
+    await end(made.loops)
     made.store.close()
 
 

@@ -19,7 +19,7 @@ from controller.sandbox.cluster.snapshots import Snapshots
 from controller.sandbox.cluster.store import Store
 from tests.charts import boxes
 from tests.sandbox.cluster import objects
-from tests.sandbox.cluster.waiting import until
+from tests.sandbox.cluster.waiting import end, until
 
 SPACE = f"box-{boxes.ID}"
 OLD, NEW = "2026.11.1", "2026.12.1"
@@ -100,10 +100,7 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(tmp_path)
     yield made
-    assert not [task for task in made.tasks if task.done()], "a loop ended on its own"
-    for task in made.tasks:
-        task.cancel()
-    await asyncio.gather(*made.tasks, return_exceptions=True)
+    await end(made.tasks)
     made.store.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 async def until(look: Callable[[], object], seconds: float = 30.0) -> None:
@@ -11,3 +11,11 @@ async def until(look: Callable[[], object], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not look():
             await asyncio.sleep(0.01)
+
+
+async def end(loops: Sequence[asyncio.Task[None]]) -> None:
+    """End the loops, none of which may have ended on its own."""
+    assert not [loop for loop in loops if loop.done()], "a loop ended on its own"
+    for loop in loops:
+        loop.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
