@@ -124,8 +124,9 @@ class Journal:
             self._waiting.pop(row.request_id, None)
 
     def progress(self, row: Reservation) -> None:
-        """What the row says has changed; it is committed with the next beat."""
-        self._changed[row.request_id] = row
+        """What the row says has changed; it is committed with the next beat, unless its usage is on its way by then."""
+        if not row.over:
+            self._changed[row.request_id] = row
 
     def remove(self, row: Reservation) -> None:
         """Nothing of the call was delivered: it leaves no trace."""
@@ -184,6 +185,8 @@ class Journal:
         changed, removed = self._changed, self._removed
         self._changed, self._removed = {}, set()
         promised = [key for key, row in changed.items() if row.delivering]
+        for row in changed.values():
+            row.written = True  # before anything is waited for: who is removed meanwhile must be removed there too
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._write(list(changed.values()), removed)
@@ -207,8 +210,6 @@ class Journal:
         beat = loop.time() - self._beaten_at >= self._lease.total_seconds() / 4
         if not (changed or removed or beat):
             return
-        for row in changed:
-            row.written = True
         if not beat and not removed:
             await insert(connection, changed)  # one statement is a transaction of its own
             return

@@ -57,7 +57,7 @@ class Meter:
         self._lease = lease
         self._waiting: deque[_Item] = deque()
         self._handed: dict[str, tuple[Measured, float]] = {}
-        """In the stream, and not yet seen in Postgres; since when."""
+        """In the stream or in Postgres, and not yet seen to be closed there; since when."""
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -86,7 +86,10 @@ class Meter:
             self._empty.set()
 
     async def confirm(self) -> None:
-        """Until cancelled, store directly what the stream was given half a lease ago and Postgres still holds open."""
+        """Until cancelled, store directly what was handed on half a lease ago and Postgres still holds open.
+
+        The stream may have been lost, or a commit of the journal was overtaken by what closed its call.
+        """
         patience = self._lease.total_seconds() / 2
         while True:
             await asyncio.sleep(patience / 2)
@@ -131,13 +134,12 @@ class Meter:
             await self._queue.ask_all([("XADD", STREAM, "*", "usage", one.model_dump_json()) for one in measured])
         except RedisAway as error:
             log.warning("meter.stream_away", error=type(error).__name__)
+            for one in measured:
+                if not await self._insert(one):
+                    return False  # the rest would wait for the same Postgres, each for seconds
         else:
             failpoints.hit("proxy.handed_on")
-            self._handed |= {one.request_id: (one, time.monotonic()) for one in measured}
-            return True
-        for one in measured:
-            if not await self._insert(one):
-                return False  # the rest would wait for the same Postgres, each for seconds
+        self._handed |= {one.request_id: (one, time.monotonic()) for one in measured}
         return True
 
     async def _settle(self, batch: Sequence[_Item]) -> None:

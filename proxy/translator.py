@@ -26,7 +26,7 @@ from controller.core import clock, ids, metrics
 from controller.core import log as logs
 from controller.core.errors import CloudError, NotAllowed, Temporary
 from controller.core.settings import SettingsError, load
-from proxy import body, errors
+from proxy import body, errors, sessions
 from proxy.catalog import Model, Provider, Wire
 from proxy.errors import BadRequest, Form, UnknownModel, UpstreamFailed, UpstreamSilent
 from proxy.leaving import unless_left
@@ -242,15 +242,10 @@ def create(settings: TranslatorSettings) -> Starlette:
             reason = f"no {entry}, which {provider} needs"
             raise SettingsError("setting_wrong", variable="TRANSLATED_KEYS", reason=reason)
     app = Starlette(exception_handlers={HTTPException: errors.no_route})
-    idle, total = settings.upstream_idle.total_seconds(), settings.upstream_timeout.total_seconds()
 
     @contextlib.asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=total, sock_connect=5, sock_read=idle),
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as session:
+        async with sessions.opened(settings.upstream_timeout, settings.upstream_idle) as session:
             translator = Translator(settings, session)
             app.router.routes[:] = [
                 Route("/v1/chat/completions", translator.chat, methods=["POST"]),

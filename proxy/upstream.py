@@ -10,6 +10,7 @@ from types import TracebackType
 import aiohttp
 
 from controller.core import log as logs
+from proxy import sessions
 from proxy.breakers import Breaker
 from proxy.catalog import Endpoint
 from proxy.errors import UpstreamFailed, UpstreamSilent
@@ -81,22 +82,14 @@ class Upstream:
     """One process's connections to the providers."""
 
     def __init__(self, settings: ProxySettings, routes: Routes) -> None:
-        idle = settings.upstream_idle.total_seconds()
-        self._timeout = aiohttp.ClientTimeout(
-            total=settings.upstream_timeout.total_seconds(), sock_connect=5, sock_read=idle
-        )
+        self._longest, self._silence = settings.upstream_timeout, settings.upstream_idle
         self._hesitation = settings.upstream_hesitation.total_seconds()
         self._secrets = [secret.encode() for secret in sorted(routes.secrets(), key=len, reverse=True)]
         self._breakers: dict[str, Breaker] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Upstream:
-        # no limit: a stream holds its connection for minutes; no cookies: they would tie customers together
-        self._session = aiohttp.ClientSession(
-            timeout=self._timeout,
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._session = sessions.opened(self._longest, self._silence)
         return self
 
     async def __aexit__(

@@ -148,7 +148,9 @@ class Stand:
         """What is open, for a message."""
         notices = "SELECT id, channel, state, attempts, error FROM notices WHERE closed_at IS NULL LIMIT 20"
         jobs = "SELECT id, verb, rev, state, attempts, error FROM operator_jobs WHERE state <> 'done'"
-        return [*self.sql(jobs), *self.sql(notices)]
+        lost = self.talks.answered().keys() - self.talks.under_way().keys() - self.rows()
+        calls = [f"call {key} has no row" for key in sorted(lost)]
+        return [*self.sql(jobs), *self.sql(notices), *self.sql("SELECT * FROM reservations LIMIT 20"), *calls]
 
     def last_words(self) -> list[tuple[str, str]]:
         """Titled texts for a report: the end of each process's log, and the deliveries that wait."""

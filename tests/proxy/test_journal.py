@@ -1,0 +1,101 @@
+"""A call that is over leaves no open row behind, however its end meets a commit that is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from controller.core import clock, ids
+from controller.core.db import Database
+from proxy.journal import Journal, Reservation
+from tests.proxy.conftest import bought
+from tests.proxy.waiting import until
+
+LEASE = timedelta(seconds=30)
+Rows = Callable[[], Awaitable[list[str]]]
+
+
+@pytest.fixture
+async def rows(dsn: str) -> AsyncIterator[Rows]:
+    """Asks for the open calls' ids."""
+    connection = await asyncpg.connect(dsn)
+
+    async def ask() -> list[str]:
+        return [row[0] for row in await connection.fetch("SELECT request_id FROM reservations")]
+
+    yield ask
+    await connection.close()
+
+
+@pytest.fixture
+async def call(database: Database) -> Reservation:
+    box_id, _ = await bought(database)
+    now = clock.now()
+    return Reservation(
+        request_id=ids.new(), proxy_id="proxy", box_id=box_id, period_start=now, model="small", held_tokens=100,
+        input_tokens=10, at=now, quota_key="oc:quota:x",
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def working(journal: Journal) -> AsyncIterator[None]:
+    task = asyncio.create_task(journal.run())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def commit_another(journal: Journal, call: Reservation, rows: Rows) -> None:
+    """Return once everything that the journal was told before is committed."""
+    other = Reservation(
+        request_id=ids.new(), proxy_id="proxy", box_id=call.box_id, period_start=call.at, model="small",
+        held_tokens=1, input_tokens=1, at=call.at, quota_key="oc:quota:x",
+    )  # fmt: skip
+    await journal.delivering(other)
+    assert other.request_id in await rows()
+
+
+async def test_what_is_said_of_a_call_after_its_end_does_not_bring_it_back(
+    dsn: str, call: Reservation, rows: Rows
+) -> None:
+    journal = Journal(dsn, "proxy", LEASE)
+    async with working(journal):
+        await journal.delivering(call)
+        journal.settled(call)
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("DELETE FROM reservations")  # as the meter does with the row of its usage
+        await connection.close()
+        journal.progress(call)
+        await commit_another(journal, call, rows)
+        assert call.request_id not in await rows()
+
+
+async def test_a_call_that_ends_while_its_commit_waits_for_a_connection_leaves_no_row(
+    dsn: str, call: Reservation, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, asked, may = asyncpg.connect, asyncio.Event(), asyncio.Event()
+
+    async def late(*args: object, **options: object) -> object:
+        asked.set()
+        await may.wait()
+        return await connect(*args, **options)
+
+    monkeypatch.setattr(asyncpg, "connect", late)
+    journal = Journal(dsn, "proxy", LEASE)
+    journal.open(call)
+    async with working(journal):
+        await asked.wait()
+        journal.remove(call)
+        may.set()
+        await commit_another(journal, call, rows)
+
+        async def gone() -> bool:
+            return call.request_id not in await rows()
+
+        assert await until(gone)
