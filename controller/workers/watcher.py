@@ -124,11 +124,12 @@ class Books:
 
     async def close(self, change: Change) -> str:
         """There is no such Application any more; its name."""
-        name: str = change.object["metadata"]["name"]
+        seen = argocd.read(change.object)
+        name = seen.box_id
         self._known.pop(name, None)
         try:
             async with self._database.transaction() as session:
-                await sightings.forget(session, name)
+                await sightings.forget(session, name, seen.cell)
         except CloudError as error:
             FAILURES.labels(error.code).inc()
             log.warning("watcher.record_failed", box_id=name, error=str(error))
@@ -148,7 +149,7 @@ async def _moves(database: Database, cluster: Cluster, bell: Doorbell, look: Obs
 def _look(seen: Observed) -> Look:
     return Look(
         seen.box_id, seen.rev, seen.sync, seen.health, seen.phase, seen.operation, seen.message, seen.resources,
-        seen.held,
+        seen.held, seen.cell,
     )  # fmt: skip
 
 

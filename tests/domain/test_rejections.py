@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core.errors import Conflict, Invalid, NotFound, Permanent
-from controller.domain import boxes, connections, jobs, lifecycle, rejections, subscriptions
+from controller.domain import boxes, connections, jobs, lifecycle, rejections, retries, subscriptions
 from controller.domain.boxes import Box
 from controller.domain.jobs import ApprovalNeeded, Job, JobState
 from controller.domain.lifecycle import LifecycleSettings, Mint, Why
@@ -180,3 +180,11 @@ async def test_a_reason_is_one_line(session: AsyncSession, mint: Mint, box: Box,
     job = await held(session, await lifecycle.suspend(session, box, ADMIN))
     with pytest.raises(Invalid):
         await rejections.reject(session, mint, job.id, ADMIN, reason)
+
+
+async def test_a_box_that_is_as_it_was_before_a_rejected_job_can_begin_anew(
+    session: AsyncSession, mint: Mint, box: Box
+) -> None:
+    assert await reject(session, mint, await held(session, await lifecycle.suspend(session, box, ADMIN))) is None
+    job = await retries.renew(session, box, ADMIN)
+    assert (job.verb, job.fields, box.rev) == ("reactivate", {"rev": 3}, 3)

@@ -82,6 +82,17 @@ async def test_what_is_held_off_does_not_drift(session: AsyncSession) -> None:
     assert await kinds(session) == []
 
 
+async def test_an_application_of_its_name_in_another_cell_says_nothing_of_a_box(session: AsyncSession) -> None:
+    look = await settled(session)
+    await sightings.record(session, replace(look, cell="us1-a", sync="OutOfSync", operation="2026-11-02T00:00:00Z"))
+    row = await seen(session, look)
+    assert (row.sync, row.drifted_since, row.self_heals) == ("Synced", None, 0)
+    await sightings.forget(session, look.box_id, "us1-a")
+    assert await seen(session, look) is not None
+    await sightings.forget(session, look.box_id, (await boxes.get(session, look.box_id)).cell)
+    assert await session.get(Sighting, look.box_id) is None
+
+
 async def test_an_application_of_nobodys_is_not_kept(session: AsyncSession) -> None:
     assert await sightings.record(session, replace(CALM, box_id="platform")) is False
     assert await session.get(Sighting, "platform") is None
