@@ -9,15 +9,16 @@ import orjson
 from starlette.requests import Request
 
 from controller.core.errors import foreign
-from proxy import hostile, outlines
+from proxy import hostile, outlines, unbounded
 from proxy.catalog import Endpoint, Model
-from proxy.dialects import Dialect, parts
+from proxy.dialects import Dialect
 from proxy.errors import BadRequest, NotSpoken, TooLarge, UnknownModel
 from proxy.routes import Route, Routes
+from proxy.unbounded import parts
 
 MAX_BYTES = 10_000_000
 MOST_CHOICES = 128
-_IMAGE, _DEVELOPER = b'"image', b'"developer"'
+_DEVELOPER = b'"developer"'
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:
     body = _parsed(raw, dialect) if outline is None else _parsed_without(outline)
     hostile.check(body)
     dialect.check(body)
+    unbounded.check_outlined(outline or {})
     model = body.get("model")
     if not isinstance(model, str) or model not in routes.of:
         raise UnknownModel("model_unknown", model=foreign(model))
@@ -162,8 +164,8 @@ def _parsed(raw: bytes, dialect: Dialect) -> dict[str, Any]:
 
 
 def _outline(raw: bytes) -> dict[str, bytes] | None:
-    """The top level of a chat whose messages need not be looked into: they are a list, and have no images."""
-    outline = None if _IMAGE in raw else outlines.read(raw)
+    """The top level of a chat whose messages need not be looked into: they are a list, and have nothing but text."""
+    outline = None if unbounded.suspected(raw) else outlines.read(raw)
     return outline if outline and outline.get("messages", b"").startswith(b"[") else None
 
 
