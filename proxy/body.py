@@ -74,6 +74,10 @@ class Prepared:
         """
         cap, caps = min(output_cap, route.model.max_output_tokens), self.dialect.caps
         named = [key for key in caps if self.body.get(key) is not None]
+        limit = route.limit if self.dialect.endpoint is Endpoint.CHAT else next(iter(caps), None)
+        # who knows the old name alone obeys no other, and whoever knows the new one knows both
+        respelled = limit == "max_tokens" and bool(named) and limit not in named
+        named = [] if respelled else named
         changed: dict[str, Any] = {key: cap for key in named if self.body[key] > cap}
         if route.own_name != self.model:
             changed["model"] = route.own_name
@@ -82,9 +86,8 @@ class Prepared:
         if self.dialect.endpoint is Endpoint.CHAT and not route.developer:
             changed |= self._without_developers()
         changed |= self.dialect.fit(self.body, cap)
-        limit = route.limit if self.dialect.endpoint is Endpoint.CHAT else next(iter(caps), None)
         missing = {limit: cap} if limit and not named else {}
-        if not changed and not self.ambiguous:
+        if not changed and not respelled and not self.ambiguous:
             return _with_first(self.raw, missing) if missing else self.raw
         kept = {key: value for key, value in self.body.items() if key not in caps or key in named}
         return orjson.dumps(kept | missing | changed)

@@ -98,7 +98,8 @@ class Provider(_Part):
     """Whether it knows the role ``developer``; otherwise such messages go there as ``system``. OpenAI's wire only."""
 
     limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
-    """How it spells an answer's limit, where the client named none. OpenAI's wire only."""
+    """How it spells an answer's limit, where the client named none; ``max_tokens``: it knows no other, so a client's is
+    respelled. OpenAI's wire only."""
 
     speaks: frozenset[Endpoint] = frozenset()
     """What it has beside the chat, to which it is passed as it is: the wire openai's provider says, Anthropic's has
