@@ -72,7 +72,7 @@ class Prepared:
 
         No answer may have more than ``output_cap`` tokens, or more than the model there gives.
         """
-        cap, caps = min(output_cap, route.model.max_output_tokens), self.dialect.caps
+        cap, caps = min(output_cap, route.model.longest_answer), self.dialect.caps
         named = [key for key in caps if self.body.get(key) is not None]
         limit = route.limit if self.dialect.endpoint is Endpoint.CHAT else next(iter(caps), None)
         # who knows the old name alone obeys no other, and whoever knows the new one knows both
@@ -195,7 +195,7 @@ def _cap(body: dict[str, Any], dialect: Dialect, models: list[Model]) -> int:
     if not dialect.caps:
         return 0
     wanted = [_whole(body, key) for key in dialect.caps]
-    return min([max(one.max_output_tokens for one in models), *(one for one in wanted if one is not None)])
+    return min([max(one.longest_answer for one in models), *(one for one in wanted if one is not None)])
 
 
 def _whole(body: dict[str, Any], key: str, most: int = 2**31) -> int | None:

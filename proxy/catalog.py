@@ -136,7 +136,7 @@ class Model(_Part):
 
     prices: Prices = Prices()
     context_tokens: Tokens | None = None
-    """Prompt and answer together."""
+    """Prompt and answer together: a prompt that cannot fit is refused here. None: the provider alone says."""
 
     max_output_tokens: Tokens = 16_384
     """The longest answer that it may give, and what is asked for where the client names no limit."""
@@ -153,6 +153,11 @@ class Model(_Part):
 
     fallbacks: tuple[Name, ...] = ()
     """Public names of those that answer, in this order, while this one cannot."""
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens: no more than the whole context."""
+        return min(self.max_output_tokens, self.context_tokens or self.max_output_tokens)
 
 
 class Catalog(_Part):
