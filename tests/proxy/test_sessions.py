@@ -39,7 +39,7 @@ async def test_an_idle_connection_is_not_used_for_another_call(monkeypatch: pyte
 
 
 def test_a_silent_provider_is_told_before_the_gateway_gives_up() -> None:
-    settings = ProxySettings(llm_upstream_url="http://127.0.0.1:9/v1", llm_upstream_key="k")  # type: ignore[arg-type]
+    settings = ProxySettings(llm_upstream_url="http://127.0.0.1:9/v1", llm_upstream_key="k")
     longest = settings.upstream_hesitation + settings.upstream_idle
     assert longest.total_seconds() < ALWAYS[f"{CLOUD}.timeoutSeconds"]
 
