@@ -58,6 +58,7 @@ class Translator:
         self._open = 0
         self._registry = metrics.registry()
         self._requests = Counter("translator_requests", "Answers by status", ["status"], registry=self._registry)
+        self._turned_away = Counter("translator_turned_away", "Calls that were one too many", registry=self._registry)
         self._talks = {
             name: _talk(provider, session, self._patience)
             for name, provider in settings.llm_catalog.providers.items()
@@ -167,6 +168,7 @@ class Translator:
 
     def _enter(self) -> None:
         if self._open >= self._settings.translator_most:
+            self._turned_away.inc()
             raise Busy("translator_busy", retry_after=timedelta(seconds=1))
         self._open += 1
 
