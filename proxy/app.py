@@ -25,9 +25,10 @@ from controller.core import failpoints, metrics
 from controller.core import log as logs
 from controller.core.errors import CloudError
 from controller.core.settings import DatabaseSettings, QueueSettings, TokenSettings, load
-from proxy import body, dialects, errors, limits, naming
+from proxy import body, contexts, dialects, errors, limits, naming
 from proxy.body import Prepared
 from proxy.calls import Call
+from proxy.catalog import Model
 from proxy.desk import Desk, opened
 from proxy.dialects import Dialect
 from proxy.doors import Door
@@ -35,6 +36,7 @@ from proxy.errors import ModelNotAllowed
 from proxy.gate import Admission, UsedUp
 from proxy.guesses import address_of
 from proxy.leaving import unless_left
+from proxy.routes import Route as ProviderRoute
 from proxy.routes import Routes, plan
 from proxy.settings import LedgerSettings, ProxySettings
 from proxy.stream import Relay, Whole, first_chunk
@@ -98,8 +100,8 @@ class Proxy:
             verdict = await self._desk.gate.verdict(*self._caller(request))
         except CloudError as error:
             return errors.answer(error)
-        names = self._routes.catalog.of_plan(verdict.plan)
-        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "openclaw-cloud"} for name in names]
+        catalog = self._routes.catalog
+        listed = [_listed(name, catalog.models[name]) for name in catalog.of_plan(verdict.plan)]
         return Response(orjson.dumps({"object": "list", "data": listed}), media_type="application/json")
 
     async def healthz(self, _: Request) -> Response:
@@ -142,7 +144,7 @@ class Proxy:
         call = Call(token, admission, dialect.reader(hide_usage=prepared.hide_usage), prices, self._desk.books)
         self._desk.calls.add(call)
         try:
-            ask = self._ask(admission, prepared, _along(request, dialect))
+            ask = await self._ask(admission, prepared, _along(request, dialect))
             del prepared  # what the body took is free while the answer streams
             response = await unless_left(request.receive, self._forward(call, ask, dialect), call.cut)
         except BaseException:
@@ -153,15 +155,18 @@ class Proxy:
         limits.warn(response, admission.used)
         return response
 
-    def _ask(self, admission: Admission, prepared: Prepared, headers: dict[str, str]) -> Ask:
-        """What goes upstream. Raises ModelNotAllowed."""
+    async def _ask(self, admission: Admission, prepared: Prepared, headers: dict[str, str]) -> Ask:
+        """What goes upstream. Raises ModelNotAllowed, ContextExceeded."""
         verdict = admission.verdict
         if not self._routes.catalog.offered(prepared.model, verdict.plan):
             raise ModelNotAllowed("model_not_allowed", model=prepared.model, plan=verdict.plan)
         endpoint = prepared.dialect.endpoint
-        routes = self._routes.to(prepared.model, endpoint)
-        content = partial(prepared.content, admission.output_cap)
-        return Ask(routes, endpoint, content, stream=prepared.stream, who=verdict.customer_id, headers=headers)
+        fit = await contexts.fit(prepared, self._routes.to(prepared.model, endpoint), self._desk.counter)
+
+        def content(route: ProviderRoute) -> bytes:
+            return prepared.content(fit.cap(route, admission.output_cap), route)
+
+        return Ask(fit.routes, endpoint, content, stream=prepared.stream, who=verdict.customer_id, headers=headers)
 
     async def _forward(self, call: Call, ask: Ask, dialect: Dialect) -> Response:
         start = time.perf_counter()
@@ -253,6 +258,12 @@ def _mount(app: Door, proxy: Proxy) -> None:
         Route("/readyz", proxy.readyz),
         Route("/metrics", proxy.metrics),
     ]
+
+
+def _listed(name: str, model: Model) -> dict[str, Any]:
+    """As OpenAI lists it, and how much it can read where that is known, which clients look for."""
+    known = {} if model.context_tokens is None else {"context_length": model.context_tokens}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "openclaw-cloud", **known}
 
 
 def _along(request: Request, dialect: Dialect) -> dict[str, str]:

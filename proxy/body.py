@@ -9,15 +9,16 @@ import orjson
 from starlette.requests import Request
 
 from controller.core.errors import foreign
-from proxy import hostile, outlines
+from proxy import hostile, outlines, unbounded
 from proxy.catalog import Endpoint, Model
-from proxy.dialects import Dialect, parts
+from proxy.dialects import Dialect
 from proxy.errors import BadRequest, NotSpoken, TooLarge, UnknownModel
 from proxy.routes import Route, Routes
+from proxy.unbounded import parts
 
 MAX_BYTES = 10_000_000
 MOST_CHOICES = 128
-_IMAGE, _DEVELOPER = b'"image', b'"developer"'
+_DEVELOPER = b'"developer"'
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,12 @@ class Prepared:
 
         No answer may have more than ``output_cap`` tokens, or more than the model there gives.
         """
-        cap, caps = min(output_cap, route.model.max_output_tokens), self.dialect.caps
+        cap, caps = min(output_cap, route.model.longest_answer), self.dialect.caps
         named = [key for key in caps if self.body.get(key) is not None]
+        limit = route.limit if self.dialect.endpoint is Endpoint.CHAT else next(iter(caps), None)
+        # who knows the old name alone obeys no other, and whoever knows the new one knows both
+        respelled = limit == "max_tokens" and bool(named) and limit not in named
+        named = [] if respelled else named
         changed: dict[str, Any] = {key: cap for key in named if self.body[key] > cap}
         if route.own_name != self.model:
             changed["model"] = route.own_name
@@ -81,9 +86,8 @@ class Prepared:
         if self.dialect.endpoint is Endpoint.CHAT and not route.developer:
             changed |= self._without_developers()
         changed |= self.dialect.fit(self.body, cap)
-        limit = route.limit if self.dialect.endpoint is Endpoint.CHAT else next(iter(caps), None)
         missing = {limit: cap} if limit and not named else {}
-        if not changed and not self.ambiguous:
+        if not changed and not respelled and not self.ambiguous:
             return _with_first(self.raw, missing) if missing else self.raw
         kept = {key: value for key, value in self.body.items() if key not in caps or key in named}
         return orjson.dumps(kept | missing | changed)
@@ -123,6 +127,7 @@ def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:
     body = _parsed(raw, dialect) if outline is None else _parsed_without(outline)
     hostile.check(body)
     dialect.check(body)
+    unbounded.check_outlined(outline or {})
     model = body.get("model")
     if not isinstance(model, str) or model not in routes.of:
         raise UnknownModel("model_unknown", model=foreign(model))
@@ -162,8 +167,8 @@ def _parsed(raw: bytes, dialect: Dialect) -> dict[str, Any]:
 
 
 def _outline(raw: bytes) -> dict[str, bytes] | None:
-    """The top level of a chat whose messages need not be looked into: they are a list, and have no images."""
-    outline = None if _IMAGE in raw else outlines.read(raw)
+    """The top level of a chat whose messages need not be looked into: they are a list, and have nothing but text."""
+    outline = None if unbounded.suspected(raw) else outlines.read(raw)
     return outline if outline and outline.get("messages", b"").startswith(b"[") else None
 
 
@@ -190,7 +195,7 @@ def _cap(body: dict[str, Any], dialect: Dialect, models: list[Model]) -> int:
     if not dialect.caps:
         return 0
     wanted = [_whole(body, key) for key in dialect.caps]
-    return min([max(one.max_output_tokens for one in models), *(one for one in wanted if one is not None)])
+    return min([max(one.longest_answer for one in models), *(one for one in wanted if one is not None)])
 
 
 def _whole(body: dict[str, Any], key: str, most: int = 2**31) -> int | None:

@@ -98,7 +98,8 @@ class Provider(_Part):
     """Whether it knows the role ``developer``; otherwise such messages go there as ``system``. OpenAI's wire only."""
 
     limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
-    """How it spells an answer's limit, where the client named none. OpenAI's wire only."""
+    """How it spells an answer's limit, where the client named none; ``max_tokens``: it knows no other, so a client's is
+    respelled. OpenAI's wire only."""
 
     speaks: frozenset[Endpoint] = frozenset()
     """What it has beside the chat, to which it is passed as it is: the wire openai's provider says, Anthropic's has
@@ -135,7 +136,7 @@ class Model(_Part):
 
     prices: Prices = Prices()
     context_tokens: Tokens | None = None
-    """Prompt and answer together."""
+    """Prompt and answer together: a prompt that cannot fit is refused here. None: the provider alone says."""
 
     max_output_tokens: Tokens = 16_384
     """The longest answer that it may give, and what is asked for where the client names no limit."""
@@ -152,6 +153,11 @@ class Model(_Part):
 
     fallbacks: tuple[Name, ...] = ()
     """Public names of those that answer, in this order, while this one cannot."""
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens: no more than the whole context."""
+        return min(self.max_output_tokens, self.context_tokens or self.max_output_tokens)
 
 
 class Catalog(_Part):

@@ -31,6 +31,7 @@ class Desk:
     gate: Gate
     books: Books
     calls: OpenCalls
+    counter: Counter
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +50,7 @@ async def opened(
     work = [journal.run(), meter.run(), meter.confirm(), watch.run(), keep_alive(calls, quotas, lease)]
     tasks = [asyncio.create_task(one) for one in work]
     try:
-        yield Desk(gate, Books(journal, meter, counts, lease), calls)
+        yield Desk(gate, Books(journal, meter, counts, lease), calls, counter)
     finally:
         await meter.drain()
         for task in tasks:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
-from controller.core.errors import CloudError, foreign
-from proxy import errors, sayings
+from controller.core.errors import CloudError
+from proxy import errors, sayings, unbounded
 from proxy.catalog import Endpoint
-from proxy.errors import BadRequest, Form
+from proxy.errors import Form
 from proxy.readers import EmbeddingsReader, MessagesReader, ResponsesReader
 from proxy.reading import Reader
 from proxy.sayings import Saying
@@ -20,8 +20,6 @@ Body = dict[str, Any]
 
 LEAST_THINKING = 1024
 """Anthropic's smallest budget, which must be below the answer's limit."""
-
-_ELSEWHERE = frozenset({"item_reference", "input_file", "document", "container_upload"})
 
 
 def _nothing(_: Body) -> None:
@@ -75,57 +73,6 @@ class Dialect:
         return errors.answer(error, self.form)
 
 
-def parts(items: object) -> Iterator[Body]:
-    """Each part of the messages' or items' content, those within a tool's result too."""
-    waiting = [items]
-    while waiting:  # no recursion: how deep it goes is the client's choice
-        one = waiting.pop()
-        if isinstance(one, list):
-            waiting.extend(reversed(one))
-        elif isinstance(one, dict):
-            yield one
-            waiting += (one.get("output"), one.get("content"))
-
-
-def _check_responses(body: Body) -> None:
-    """All customers share our account there: what is stored in it is nobody's, and how long it is nobody knows."""
-    for key in ("previous_response_id", "conversation", "prompt", "background"):
-        if body.get(key):
-            raise BadRequest("key_not_allowed", key=key)
-    _check_tools(body, "function", "custom")
-    _check_parts(body.get("input"))
-
-
-def _check_messages(body: Body) -> None:
-    for key in ("mcp_servers", "container"):
-        if body.get(key):
-            raise BadRequest("key_not_allowed", key=key)
-    _check_tools(body, "custom")
-    _check_parts(body["messages"])
-
-
-def _check_tools(body: Body, *known: str) -> None:
-    """The provider's own tools read what no body tells, and describe themselves to the model at our cost."""
-    tools = body.get("tools") or []
-    for tool in tools if isinstance(tools, list) else [None]:
-        kind = tool.get("type") or "custom" if isinstance(tool, dict) else None
-        if not isinstance(kind, str) or kind not in known:
-            raise BadRequest("tool_not_supported")
-
-
-def _check_parts(items: object) -> None:
-    """What is fetched or read elsewhere has no bound that the body tells."""
-    for part in parts(items):
-        source = part.get("source")
-        from_file = part.get("file_id") or (isinstance(source, dict) and source.get("file_id"))
-        if from_file or _is_elsewhere(part.get("type")):
-            raise BadRequest("content_not_supported", type=foreign(part.get("type")))
-
-
-def _is_elsewhere(kind: object) -> bool:
-    return isinstance(kind, str) and kind in _ELSEWHERE
-
-
 def _fit_messages(body: Body, cap: int) -> Body:
     """Anthropic refuses a budget for thinking that leaves no answer."""
     thinking = body.get("thinking")
@@ -137,17 +84,19 @@ def _fit_messages(body: Body, cap: int) -> Body:
 
 CHAT = Dialect(
     Endpoint.CHAT, "messages", ("max_completion_tokens", "max_tokens"), Reader, errors.spoken, errors.event,
-    sayings.chat, sayings.chat_stream, deciding=("stream_options", "n"),
+    sayings.chat, sayings.chat_stream, unbounded.check_chat, unbounded.unstored,
+    deciding=("stream_options", "n", "tools"),
 )  # fmt: skip
 RESPONSES = Dialect(
     Endpoint.RESPONSES, "input", ("max_output_tokens",), ResponsesReader, errors.spoken, errors.responses_event,
-    sayings.responses, sayings.responses_stream, _check_responses,
+    sayings.responses, sayings.responses_stream, unbounded.check_responses,
+    unbounded.unstored_response,
     deciding=("previous_response_id", "conversation", "prompt", "background", "tools"),
 )  # fmt: skip
 EMBEDDINGS = Dialect(Endpoint.EMBEDDINGS, "input", (), EmbeddingsReader, errors.spoken, errors.event)
 MESSAGES = Dialect(
     Endpoint.MESSAGES, "messages", ("max_tokens",), MessagesReader, errors.messages_form, errors.messages_event,
-    sayings.messages, sayings.messages_stream, _check_messages, _fit_messages,
+    sayings.messages, sayings.messages_stream, unbounded.check_messages, _fit_messages,
     deciding=("thinking", "mcp_servers", "container", "tools"),
 )  # fmt: skip
 ALL = (CHAT, RESPONSES, EMBEDDINGS, MESSAGES)

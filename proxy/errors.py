@@ -24,6 +24,12 @@ _TYPES = {
 
 _ANTHROPICS = {**_TYPES, 413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
 
+_TOO_LONG = (
+    "This model's maximum context length is {context_tokens} tokens. However, your messages resulted in "
+    "{prompt_tokens} tokens. Please reduce the length of the messages."
+)
+"""OpenAI's words: by them a gateway knows, whatever wire it speaks, that it has to shorten the conversation."""
+
 Form: TypeAlias = Callable[[int, str, str], Response]
 """Makes an answer of a status, a sentence and a code."""
 
@@ -32,6 +38,13 @@ class BadRequest(CloudError):
     """Raised when the body cannot be forwarded: not JSON, no content, a key that would redirect the call."""
 
     status = 400
+
+
+class ContextExceeded(BadRequest):
+    """Raised when the prompt is longer than the model's context."""
+
+    def __init__(self, context_tokens: int, prompt_tokens: int) -> None:
+        super().__init__("context_length_exceeded", context_tokens=context_tokens, prompt_tokens=prompt_tokens)
 
 
 class TooLarge(CloudError):
@@ -126,5 +139,7 @@ async def no_route(_: Request, error: Exception) -> Response:
 
 
 def _sentence(error: CloudError) -> str:
+    if isinstance(error, ContextExceeded):
+        return _TOO_LONG.format(**error.facts)
     told = ", ".join(f"{name}: {value}" for name, value in error.facts.items())
     return error.code.replace("_", " ") + (f" ({told})" if told else "")

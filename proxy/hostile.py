@@ -67,12 +67,12 @@ def _check_nested(value: Any, depth: int) -> None:
 
 
 def _check_key(key: str) -> None:
-    plain = _plain(key)
-    if plain in _REDIRECTING or plain.startswith(_PREFIXES):
+    name = plain(key)
+    if name in _REDIRECTING or name.startswith(_PREFIXES):
         raise BadRequest("key_not_allowed", key=foreign(key))
 
 
-def _plain(key: str) -> str:
+def plain(key: str) -> str:
     """The key without what only disguises it: case, width, accents, and everything that is no letter or digit."""
     if key.isascii() and key.isalpha() and key.islower():
         return key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import aiohttp
@@ -16,6 +17,10 @@ from proxy.translation import ProviderFault
 
 log = logs.get(__name__)
 
+QUIET_SECONDS = 10.0
+"""How long a provider that is there and says nothing is passed on as nothing. 10 s: within it an error is still an
+answer of its own, which another provider can make good; the proxy waits twice as long, clients longer."""
+
 
 class Live(Response):
     """A translated stream. One that breaks says so in an event and has no end; ``finished`` is called in every case."""
@@ -26,6 +31,7 @@ class Live(Response):
         spoken: Spoken,
         finished: Callable[[], None],
         told: Callable[[ProviderFault], bytes],
+        quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         super().__init__(None, 200, media_type="text/event-stream")
         del self.headers["content-length"]
@@ -34,12 +40,14 @@ class Live(Response):
         self._finished = finished
         self._told = told
         self._first = b""
+        self._quiet_seconds = quiet_seconds
+        self._quiet_since = asyncio.get_running_loop().time()
 
     async def begin(self) -> None:
         """Return once there is something to send, so that what goes wrong before is no stream that broke."""
         try:
             async for piece in self._pieces:
-                self._first = self._spoken.stream(piece)
+                self._first = self._said(piece)
                 if self._first:
                     return
         except BaseException:
@@ -61,7 +69,7 @@ class Live(Response):
         await _pass(send, self._first)
         try:
             async for piece in self._pieces:
-                await _pass(send, self._spoken.stream(piece))
+                await _pass(send, self._said(piece))
             if not self._spoken.complete:
                 raise ProviderFault(502, "the model's answer broke off")
         except ProviderFault as fault:
@@ -74,6 +82,15 @@ class Live(Response):
             await _pass(send, self._told(ProviderFault(504 if silent else 502, said)))
         else:
             await send({"type": "http.response.body", "body": self._spoken.end()})
+
+    def _said(self, piece: Piece) -> bytes:
+        """The events of ``piece``; a sign of life if it has none, and there were none for long."""
+        said, now = self._spoken.stream(piece), asyncio.get_running_loop().time()
+        if not said and now - self._quiet_since >= self._quiet_seconds:
+            said = self._spoken.alive()
+        if said:
+            self._quiet_since = now
+        return said
 
     async def _close(self) -> None:
         if isinstance(self._pieces, AsyncGenerator):

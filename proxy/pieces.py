@@ -81,6 +81,15 @@ class Spoken:
             deltas.insert(0, {"role": "assistant", "content": ""})
         return b"".join(self._chunk(delta) for delta in deltas)
 
+    def alive(self) -> bytes:
+        """An event that says nothing, for the while in which the provider says no more than that it is there.
+
+        A comment would do for us, but not for clients: they go by the events that their parser gives them.
+        """
+        delta: dict[str, Any] = {} if self._begun else {"role": "assistant", "content": ""}
+        self._begun = True
+        return self._chunk(delta)
+
     def end(self) -> bytes:
         """The events that close the stream."""
         opening = b"" if self._begun else self._chunk({"role": "assistant", "content": ""})

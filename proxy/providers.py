@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 
 from proxy.pieces import Piece
+from proxy.sessions import Patience
 from proxy.translation import Letter, ProviderFault, Translator
 
 LONGEST_EVENT = 16 * 1024 * 1024
@@ -35,17 +36,18 @@ class Spelled:
     translator: Translator
     base_url: str
     session: aiohttp.ClientSession
+    patience: Patience
 
     async def whole(self, model: str, body: dict[str, Any], key: str) -> Piece:
         """The whole answer."""
         letter = self.translator.letter(model, body, key)
-        async with await self._post(letter) as response:
+        async with await self._post(letter, stream=False) as response:
             return letter.whole(_object(await response.read()))
 
     async def stream(self, model: str, body: dict[str, Any], key: str) -> AsyncIterator[Piece]:
         """The answer as it comes."""
         letter = self.translator.letter(model, body, key)
-        response = await self._post(letter)
+        response = await self._post(letter, stream=True)
         try:
             async for data in events(response.content.iter_any()):
                 if told := _object(data):
@@ -54,11 +56,12 @@ class Spelled:
         finally:
             response.close()
 
-    async def _post(self, letter: Letter) -> aiohttp.ClientResponse:
+    async def _post(self, letter: Letter, *, stream: bool) -> aiohttp.ClientResponse:
         content = _dumped(letter.body)
         headers = {**letter.headers, "Content-Type": "application/json"}
         url = f"{self.base_url}{letter.path}"
-        response = await self.session.post(url, data=content, headers=headers, allow_redirects=False)
+        timeout = self.patience.of(stream=stream)
+        response = await self.session.post(url, data=content, headers=headers, timeout=timeout, allow_redirects=False)
         if response.status == 200:
             return response
         try:

@@ -54,10 +54,13 @@ class ProxySettings(Group):
     """What the translator lets in; it has the keys of those providers."""
 
     upstream_timeout: timedelta = Field(default=timedelta(seconds=600))
-    """For a whole response. 600 s: long reasoning answers; a silent upstream is cut by ``upstream_idle``."""
+    """For a whole response. 600 s: long reasoning answers; a stream that falls silent is cut by ``upstream_idle``."""
 
-    upstream_idle: timedelta = Field(default=timedelta(seconds=120))
-    """The longest silence within a response."""
+    upstream_idle: timedelta = Field(default=timedelta(seconds=35), gt=timedelta(0))
+    """The longest silence of a stream, before its first byte and within; a comment or a ping is no silence. 35 s: a
+    box's gateway gives up after 60, and with ``upstream_hesitation`` before it hears our error first. More for models
+    that think longer without a word, and then in the gateway too. An answer in one piece is silent until it is there:
+    ``upstream_timeout`` alone."""
 
     upstream_hesitation: timedelta = Field(default=timedelta(seconds=20), gt=timedelta(0))
     """How long a stream's first byte may take while another provider could be asked. 20 s: the gateway waits longer."""
@@ -120,5 +123,5 @@ class TranslatorSettings(Group):
     upstream_timeout: timedelta = Field(default=timedelta(seconds=600))
     """For a whole response; as the proxy's."""
 
-    upstream_idle: timedelta = Field(default=timedelta(seconds=120))
-    """The longest silence within a response; as the proxy's."""
+    upstream_idle: timedelta = Field(default=timedelta(seconds=35), gt=timedelta(0))
+    """The longest silence of a stream; as the proxy's."""

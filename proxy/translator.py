@@ -33,6 +33,7 @@ from proxy.leaving import unless_left
 from proxy.live import Live, Raw
 from proxy.pieces import Spoken
 from proxy.providers import Spelled, Talk, fault
+from proxy.sessions import Patience
 from proxy.settings import TranslatorSettings
 from proxy.translation import Anthropic, Gemini, ProviderFault, Rest, Untranslatable
 
@@ -53,11 +54,13 @@ class Translator:
     def __init__(self, settings: TranslatorSettings, session: aiohttp.ClientSession) -> None:
         self._settings = settings
         self._session = session
+        self._patience = Patience(settings.upstream_timeout, settings.upstream_idle)
         self._open = 0
         self._registry = metrics.registry()
         self._requests = Counter("translator_requests", "Answers by status", ["status"], registry=self._registry)
+        self._turned_away = Counter("translator_turned_away", "Calls that were one too many", registry=self._registry)
         self._talks = {
-            name: _talk(provider, session, settings.upstream_timeout)
+            name: _talk(provider, session, self._patience)
             for name, provider in settings.llm_catalog.providers.items()
             if provider.translated
         }
@@ -122,16 +125,19 @@ class Translator:
         content = orjson.dumps({**given, "model": model.model or name})
         self._enter()
         try:
-            work = self._posted(f"{provider.base_url}/v1/messages", content, headers)
+            timeout = self._patience.of(stream=given.get("stream") is True)
+            work = self._posted(f"{provider.base_url}/v1/messages", content, headers, timeout)
             raw = Raw(await unless_left(request.receive, _kept(work)), self._leave)
         except BaseException:
             self._leave()
             raise
         return raw
 
-    async def _posted(self, url: str, content: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _posted(
+        self, url: str, content: bytes, headers: dict[str, str], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
         sent = {**headers, "content-type": "application/json"}
-        response = await self._session.post(url, data=content, headers=sent, allow_redirects=False)
+        response = await self._session.post(url, data=content, headers=sent, timeout=timeout, allow_redirects=False)
         if response.status != 200:
             told = await response.read()
             response.close()
@@ -162,6 +168,7 @@ class Translator:
 
     def _enter(self) -> None:
         if self._open >= self._settings.translator_most:
+            self._turned_away.inc()
             raise Busy("translator_busy", retry_after=timedelta(seconds=1))
         self._open += 1
 
@@ -224,12 +231,12 @@ def _check_part(part: Any) -> None:
         raise BadRequest("image_address_not_allowed")
 
 
-def _talk(provider: Provider, session: aiohttp.ClientSession, timeout: timedelta) -> Talk:
+def _talk(provider: Provider, session: aiohttp.ClientSession, patience: Patience) -> Talk:
     if provider.wire is Wire.ANTHROPIC:
-        return Spelled(Anthropic(), provider.base_url, session)
+        return Spelled(Anthropic(), provider.base_url, session, patience)
     if provider.wire is Wire.GEMINI:
-        return Spelled(Gemini(), provider.base_url, session)
-    return Rest(provider.vendor or "", provider.base_url, timeout)
+        return Spelled(Gemini(), provider.base_url, session, patience)
+    return Rest(provider.vendor or "", provider.base_url, patience.longest)
 
 
 def create(settings: TranslatorSettings) -> Starlette:
@@ -245,7 +252,7 @@ def create(settings: TranslatorSettings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
-        async with sessions.opened(settings.upstream_timeout, settings.upstream_idle) as session:
+        async with sessions.opened() as session:
             translator = Translator(settings, session)
             app.router.routes[:] = [
                 Route("/v1/chat/completions", translator.chat, methods=["POST"]),

@@ -15,6 +15,7 @@ from proxy.breakers import Breaker
 from proxy.catalog import Endpoint
 from proxy.errors import UpstreamFailed, UpstreamSilent
 from proxy.routes import Route, Routes
+from proxy.sessions import Patience
 from proxy.settings import ProxySettings
 
 log = logs.get(__name__)
@@ -82,14 +83,15 @@ class Upstream:
     """One process's connections to the providers."""
 
     def __init__(self, settings: ProxySettings, routes: Routes) -> None:
-        self._longest, self._silence = settings.upstream_timeout, settings.upstream_idle
+        patience = Patience(settings.upstream_timeout, settings.upstream_idle)
+        self._timeouts = {stream: patience.of(stream=stream) for stream in (False, True)}
         self._hesitation = settings.upstream_hesitation.total_seconds()
         self._secrets = [secret.encode() for secret in sorted(routes.secrets(), key=len, reverse=True)]
         self._breakers: dict[str, Breaker] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Upstream:
-        self._session = sessions.opened(self._longest, self._silence)
+        self._session = sessions.opened()
         return self
 
     async def __aexit__(
@@ -161,7 +163,9 @@ class Upstream:
         url, key = f"{route.base_url}/{ask.endpoint}", route.key.get_secret_value()
         named = {"x-api-key": key} if ask.endpoint is Endpoint.MESSAGES else {}
         headers = {**ask.headers, **named, "Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        response = await self._session.post(url, data=ask.content(route), headers=headers, allow_redirects=False)
+        response = await self._session.post(
+            url, data=ask.content(route), headers=headers, timeout=self._timeouts[ask.stream], allow_redirects=False
+        )
         try:
             # before the first byte somebody else may answer, so it is waited for; in one piece means all of it
             first = await (response.content.readany() if ask.stream and response.status < 400 else response.read())

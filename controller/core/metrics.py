@@ -29,7 +29,8 @@ from controller.core.settings import Group, SettingsError
 log = logs.get(__name__)
 
 LABELS = frozenset(
-    {"channel", "direction", "error", "kind", "method", "outcome", "provider", "route", "source", "state", "status"}
+    {"channel", "direction", "error", "kind", "method", "outcome", "plan", "provider", "route", "source", "state"}
+    | {"status"}
 )
 """Every label there may be; each takes its values from an enum, a route table, the catalog or our own error codes."""
 

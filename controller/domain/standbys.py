@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock, db
@@ -82,6 +82,22 @@ async def keep(session: AsyncSession, mint: Mint, settings: StandbySettings) -> 
         for _ in range(min(missing, MOST_AT_ONCE)):
             made.append(await lifecycle.prepare(session, mint, plan.value, WHY))
     return made
+
+
+async def ready(session: AsyncSession, settings: BoxSettings) -> dict[PlanName, int]:
+    """How many of the cell's standbys of each plan a purchase could claim now."""
+    release = await releases.in_force(session, settings.box_ring, settings.box_release)
+    pools = {plan: await _pool(session, settings, plan) for plan in PlanName}
+    return {plan: sum(_serves(box) and box.release == release for box in pool) for plan, pool in pools.items()}
+
+
+async def too_slow(session: AsyncSession, settings: StandbySettings, made: Sequence[Job]) -> dict[PlanName, int]:
+    """Of the boxes that the jobs ``made`` end, by plan: those that were not ready once, though they had the time."""
+    ended = [job.box_id for job in made if job.verb == Verb.DESTROY]
+    old = Box.created_at <= clock.now() - settings.standby_ready_within
+    query = select(Box.plan, func.count()).where(Box.id.in_(ended), Box.ready_at.is_(None), old).group_by(Box.plan)
+    found = {row[0]: row[1] for row in await session.execute(query)}
+    return {plan: found.get(plan.value, 0) for plan in PlanName}
 
 
 async def _measure(session: AsyncSession, settings: BoxSettings, keep: StandbySettings) -> _Measure:

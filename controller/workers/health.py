@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from controller.domain.inbox import InboxEvent
 from controller.domain.jobs import Job, JobState
 from controller.domain.letters import Channel
 from controller.domain.notices import Notice, NoticeState
+from controller.domain.plans import PlanName
 from controller.domain.subscriptions import Subscription
 
 SOURCES = ("stripe", "telegram", "nango")
@@ -35,10 +37,22 @@ NOTICES_OLDEST = metrics.gauge("notices_oldest_open_seconds", "Age of the oldest
 CONDITIONS = metrics.gauge("conditions", "What does not move although it should, by kind", "kind")
 UNSERVED = metrics.gauge("subscriptions_unserved", "Subscriptions that are paid and have no box")
 GIT_AWAY = metrics.gauge("git_remote_away_seconds", "Since when the Git remote is away or closed; 0 while it is not")
+STANDBYS_WANTED = metrics.gauge("standbys_wanted", "Boxes that are to stand by, by plan", "plan")
+STANDBYS_READY = metrics.gauge("standbys_ready", "Boxes that a purchase could claim now, by plan", "plan")
+STANDBYS_TOO_SLOW = metrics.counter("standbys_too_slow", "Standbys ended that were not ready in time, by plan", "plan")
 OBSERVED = metrics.gauge("health_observed_timestamp_seconds", "When these figures were last read from Postgres")
 
 _GAUGES = (INBOX_WAITING, INBOX_OLDEST, INBOX_ASIDE, JOBS, JOBS_OLDEST, NOTICES, NOTICES_OLDEST, CONDITIONS)
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Standbys:
+    """How the pool is doing: what is wanted and what is ready, and what one look has ended for being too slow."""
+
+    wanted: Mapping[PlanName, int]
+    ready: Mapping[PlanName, int]
+    too_slow: Mapping[PlanName, int]
 
 
 async def observe(session: AsyncSession) -> None:
@@ -61,9 +75,17 @@ async def observe(session: AsyncSession) -> None:
     OBSERVED.set(clock.now().timestamp())
 
 
+def show_standbys(found: Standbys) -> None:
+    """Show the pool of standby boxes."""
+    for plan in PlanName:
+        STANDBYS_WANTED.labels(plan).set(found.wanted[plan])
+        STANDBYS_READY.labels(plan).set(found.ready[plan])
+        STANDBYS_TOO_SLOW.labels(plan).inc(found.too_slow[plan])
+
+
 def blind() -> None:
     """Postgres could not be read: show nothing rather than what was."""
-    for one in _GAUGES:
+    for one in (*_GAUGES, STANDBYS_WANTED, STANDBYS_READY):
         one.clear()
     UNSERVED.set(math.nan)
     GIT_AWAY.set(math.nan)

@@ -20,6 +20,7 @@ from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notic
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.lifecycle import LifecycleSettings, Mint
+from controller.domain.plans import PlanName
 from controller.domain.standbys import StandbySettings
 from controller.workers import health
 
@@ -94,9 +95,15 @@ async def sweep(
 
 
 async def keep_standbys(database: Database, bell: Doorbell, pool: Pool) -> None:
-    """The pool of standby boxes is on its way to what is wanted; the writer is rung for if that took jobs."""
+    """The pool of standby boxes is on its way to what is wanted and shown; the writer is rung for if that took jobs."""
     async with database.transaction() as session:
         made = await standbys.keep(session, pool.mint, pool.settings)
+        found = health.Standbys(
+            wanted={plan: pool.settings.wanted(plan) for plan in PlanName},
+            ready=await standbys.ready(session, pool.mint.settings),
+            too_slow=await standbys.too_slow(session, pool.settings, made),
+        )
+    health.show_standbys(found)
     failpoints.hit("sweeper.standbys_kept")
     for job in made:
         log.info("standbys.kept", box_id=job.box_id, job_id=job.id, verb=job.verb)

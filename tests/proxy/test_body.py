@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from proxy import body, dialects, routes
+from proxy import body, catalog, dialects, outlines, routes
 from proxy.dialects import Dialect
 from proxy.settings import ProxySettings
 
@@ -57,3 +57,23 @@ def test_only_what_answers_has_a_limit(dialect: Dialect) -> None:
     sent = json.loads(made.content(made.output_cap, ROUTES.of["small"][0]))
     limits = {name: value for name, value in sent.items() if name.startswith("max_")}
     assert limits == ({dialect.caps[0]: 16_384} if dialect.caps else {})
+
+
+@pytest.mark.parametrize("pad", ["", "x" * outlines.SHORT_BYTES], ids=["short", "long"])
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, {"max_tokens": 16_384}),
+        ({"max_completion_tokens": 7}, {"max_tokens": 7}),
+        ({"max_tokens": 7}, {"max_tokens": 7}),
+        ({"max_tokens": None, "max_completion_tokens": 99_999}, {"max_tokens": 16_384}),
+    ],
+)
+def test_a_limit_is_spelled_as_the_provider_knows_it(given: dict[str, Any], sent: dict[str, int], pad: str) -> None:
+    provider = "{a: {base_url: 'http://127.0.0.1:9', limit: max_tokens}}"
+    told = catalog.parse(f"providers: {provider}\nmodels: {{small: {{provider: a}}}}")
+    planned = routes.plan(ProxySettings(llm_catalog=told, llm_keys={"a": SecretStr("k")}))
+    raw = json.dumps({"model": "small", "messages": [{"role": "user", "content": pad}], **given}).encode()
+    made = body.prepare(raw, planned, dialects.CHAT)
+    content = json.loads(made.content(made.output_cap, planned.of["small"][0]))
+    assert {name: value for name, value in content.items() if name.startswith("max_")} == sent

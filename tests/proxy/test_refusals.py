@@ -151,7 +151,7 @@ async def test_a_failing_provider_does_not_poison_the_next_request(door: Door) -
 
 async def test_a_silent_provider_is_504_and_an_absent_one_502(door: Door, dsn: str, provider: Provider) -> None:
     provider.answer = provider.silent
-    body = {"model": "small", "messages": []}
+    body = {"model": "small", "messages": [], "stream": True}
     statuses = []
     for base in (provider.base, "http://127.0.0.1:9/v1"):
         with proxy(dsn, door.queue_url, base, upstream_idle=0.2) as at:

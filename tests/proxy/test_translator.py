@@ -10,8 +10,12 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from pydantic import SecretStr
 
-from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, WIRES, Wires, ask, client, wires
+from proxy import translator
+from proxy.settings import TranslatorSettings
+from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, WIRES, Wires, ask, catalog, client, wires
+from tests.sandbox.stripe.serving import serving
 
 __all__ = ["client", "wires"]
 
@@ -154,6 +158,22 @@ async def test_what_cannot_be_translated_is_the_requests_fault(wires: Wires, cha
         answer = await http.post(f"{wires.translator}/v1/chat/completions", json=body)
     assert answer.status_code in (400, 404), answer.text
     assert "error" in answer.json()
+
+
+async def test_a_call_that_is_one_too_many_is_503_and_counted(wires: Wires) -> None:
+    settings = TranslatorSettings(
+        translator_token=SecretStr(TOKEN), llm_catalog=catalog(wires.model), translator_most=1,
+        translated_keys={name: SecretStr(KEY) for name in ("anthropic", "gemini", "other")},
+    )  # fmt: skip
+    wires.script({"text": "one two three four five", "stall_after": 4}, "x")
+    body = {"model": "anthropic", "messages": MESSAGES}
+    with serving(translator.create(settings)) as base:
+        async with httpx.AsyncClient(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as http:
+            async with http.stream("POST", "/v1/chat/completions", json={**body, "stream": True}):
+                answer = await http.post("/v1/chat/completions", json=body)
+            page = (await http.get("/metrics")).text
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "translator_busy")
+    assert "translator_turned_away_total 1.0" in page
 
 
 def test_the_hot_process_loads_neither_litellm_nor_sqlalchemy() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
@@ -12,11 +13,13 @@ from controller.core import clock, metrics
 from controller.core.db import Database
 from controller.core.queue import Doorbell
 from controller.core.settings import DatabaseSettings, QueueSettings
-from controller.domain import boxes, inbox, letters, notices
+from controller.domain import boxes, inbox, jobs, letters, notices
 from controller.domain.jobs import STUCK_AFTER
 from controller.domain.lifecycle import LifecycleSettings
+from controller.domain.standbys import StandbySettings
 from controller.workers import sweeper
-from controller.workers.sweeper import SweeperSettings
+from controller.workers.sweeper import Pool, SweeperSettings
+from tests import factories, standbys
 from tests.proxy.conftest import bought
 from tests.proxy.waiting import until
 
@@ -105,3 +108,28 @@ async def test_what_does_not_move_is_counted_by_kind(database: Database, queue: 
         await bought(database)
     await swept(database, queue)
     assert (shown("conditions", kind="not_committed"), shown("conditions", kind="drifted")) == (1, 0)
+
+
+TWO = Pool(factories.mint(), StandbySettings(standby_pro=2))
+
+
+async def test_the_pool_of_standbys_is_shown_by_plan(database: Database, queue: QueueSettings) -> None:
+    async with database.transaction() as session:
+        await standbys.ready(session, TWO.mint)
+    await sweeper.keep_standbys(database, Doorbell(queue), TWO)
+    assert [shown("standbys_wanted", plan=plan) for plan in ("pro", "team")] == [2, 0]
+    assert [shown("standbys_ready", plan=plan) for plan in ("pro", "team")] == [1, 0]
+
+
+@pytest.mark.parametrize(("minutes", "counted"), [(20, 1), (5, 0)])
+async def test_a_standby_that_is_ended_for_being_too_slow_is_counted(
+    database: Database, queue: QueueSettings, minutes: int, counted: int
+) -> None:
+    with clock.frozen(clock.now() - timedelta(minutes=minutes)):
+        async with database.transaction() as session:
+            box = await standbys.made(session, TWO.mint, "starter")
+            for job in await jobs.open_of(session, box.id):
+                jobs.committed(job, "a" * 40)
+    before = shown("standbys_too_slow_total", plan="starter") or 0
+    await sweeper.keep_standbys(database, Doorbell(queue), TWO)
+    assert (shown("standbys_too_slow_total", plan="starter") or 0) - before == counted

@@ -34,7 +34,7 @@ SHOWN = {
     "api": {"api_requests_total", "api_request_seconds", "stripe_key_refused_total"},
     "secrets": {"secrets_given_total", "secrets_requests_total", "tls_certificate_end_timestamp_seconds"},
     "proxy": {"proxy_requests_total", "proxy_tokens_total", "proxy_breaker_open"},
-    "translator": {"translator_requests_total"},
+    "translator": {"translator_requests_total", "translator_turned_away_total"},
     "worker": {"billing_events_total"},
     "writer": {"git_commits_total", "git_push_seconds", "git_failures_total"},
     "notices": {"notices_attempts_total"},
@@ -42,6 +42,7 @@ SHOWN = {
         "inbox_waiting", "inbox_oldest_waiting_seconds", "inbox_set_aside", "jobs", "jobs_oldest_open_seconds",
         "notices", "notices_oldest_open_seconds", "subscriptions_unserved", "sweeper_rings_total",
         "rollout_state", "rollout_ring", "rollout_boxes", "rollout_failures_total",
+        "standbys_wanted", "standbys_ready", "standbys_too_slow_total",
     },
     "watcher": {
         "watcher_last_event_timestamp_seconds", "watcher_last_contact_timestamp_seconds", "watcher_failures_total",
