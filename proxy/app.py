@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,10 +61,23 @@ class Counters:
     """What ``/metrics`` shows."""
 
     registry: CollectorRegistry
-    requests: Counter
-    tokens: Counter
+    by_status: Mapping[int, Counter]
+    input: Counter
+    output: Counter
     seconds: Histogram
     breakers: Gauge
+
+
+class _ByStatus(dict[int, Counter]):
+    """Counters found without making a label anew; each is made when it is first asked for."""
+
+    def __init__(self, make: Callable[[int], Counter]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, status: int) -> Counter:
+        made = self[status] = self._make(status)
+        return made
 
 
 class Proxy:
@@ -91,7 +104,7 @@ class Proxy:
             response = dialect.error(error)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_LEFT)
-        self._counters.requests.labels(response.status_code).inc()
+        self._counters.by_status[response.status_code].inc()
         return response
 
     async def models(self, request: Request) -> Response:
@@ -123,12 +136,12 @@ class Proxy:
             self._counters.breakers.labels(provider).set(is_failing)
         return Response(generate_latest(self._counters.registry), media_type=CONTENT_TYPE_LATEST)
 
-    def _caller(self, request: Request) -> tuple[Token, str]:
-        """The token that is shown, as OpenAI's clients do or as Anthropic's, and from where."""
-        key = request.headers.get("x-api-key")
-        given = request.headers.get("authorization") or (f"Bearer {key}" if key else "")
-        token = shown(given, self._pepper)
-        return token, address_of(request, self._settings.trusted_proxies)
+    def _caller(self, request: Request) -> tuple[Token, Callable[[], str]]:
+        """The token that is shown, as OpenAI's clients do or as Anthropic's, and what tells from where."""
+        given = request.headers.get("authorization")
+        if not given and (key := request.headers.get("x-api-key")):
+            given = f"Bearer {key}"
+        return shown(given or "", self._pepper), partial(address_of, request, self._settings.trusted_proxies)
 
     async def _answer(self, request: Request, dialect: Dialect) -> Response:
         token, address = self._caller(request)
@@ -199,8 +212,8 @@ class Proxy:
         self._desk.calls.discard(call)
         call.end()
         if call.measured is not None:
-            self._counters.tokens.labels("input").inc(call.measured.input_tokens)
-            self._counters.tokens.labels("output").inc(call.measured.output_tokens)
+            self._counters.input.inc(call.measured.input_tokens)
+            self._counters.output.inc(call.measured.output_tokens)
 
 
 def create(
@@ -278,10 +291,13 @@ def _kept(answer: Answer) -> dict[str, str]:
 
 def _counters() -> Counters:
     registry = metrics.registry()
+    requests = Counter("proxy_requests", "Answers by status", ["status"], registry=registry)
+    tokens = Counter("proxy_tokens", "Tokens measured", ["direction"], registry=registry)
     return Counters(
         registry=registry,
-        requests=Counter("proxy_requests", "Answers by status", ["status"], registry=registry),
-        tokens=Counter("proxy_tokens", "Tokens measured", ["direction"], registry=registry),
+        by_status=_ByStatus(requests.labels),
+        input=tokens.labels("input"),
+        output=tokens.labels("output"),
         seconds=Histogram("proxy_upstream_seconds", "Time to the upstream's first bytes", registry=registry),
         breakers=Gauge("proxy_breaker_open", "1: last seen failing, so asked last", ["provider"], registry=registry),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from controller.core.errors import foreign
 from proxy import hostile, outlines, unbounded
@@ -105,17 +105,21 @@ class Prepared:
 async def read(request: Request) -> bytes:
     """The whole body, at most MAX_BYTES.
 
-    Raises TooLarge as soon as it is known to be longer, whatever was announced.
+    Raises TooLarge as soon as it is known to be longer, whatever was announced; ClientDisconnect if it never comes.
     """
     if int(request.headers.get("content-length", "0")) > MAX_BYTES:
         raise TooLarge("body_too_large", limit_bytes=MAX_BYTES)
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
+    parts, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
         if size > MAX_BYTES:
             raise TooLarge("body_too_large", limit_bytes=MAX_BYTES)
-    return b"".join(parts)
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -104,8 +105,8 @@ class Gate:
         self._buckets = Buckets(settings.rate_per_second, settings.rate_burst)
         self._seen: OrderedDict[str, float] = OrderedDict()
 
-    async def check(self, token: Token, address: str) -> None:
-        """Return if the token is good, before a body is read for it.
+    async def check(self, token: Token, address: Callable[[], str]) -> None:
+        """Return if the token is good, before a body is read for it; ``address`` tells whence it came.
 
         Raises NotAllowed for a wrong one, BoxStopped for a right one whose box may not call, TooManyGuesses, Temporary.
         """
@@ -115,17 +116,17 @@ class Gate:
         allowed = {b"ok": True, b"stopped": False}.get(status)
         if allowed is None:
             if status != b"stale" and not self._parts.verdicts.knows(token):
-                self._parts.guesses.check(address)
+                self._parts.guesses.check(address())
             try:
                 allowed = (await self._parts.verdicts.load(token)).allowed
             except NotAllowed:
-                self._parts.guesses.wrong(address)
+                self._parts.guesses.wrong(address())
                 raise
         if not allowed:
             raise BoxStopped("box_stopped")
         self._remember(token)
 
-    async def verdict(self, token: Token, address: str) -> Verdict:
+    async def verdict(self, token: Token, address: Callable[[], str]) -> Verdict:
         """What a good token's box may, by Postgres. Raises what ``check`` does."""
         await self.check(token, address)
         return await self._parts.verdicts.load(token)

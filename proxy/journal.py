@@ -233,4 +233,4 @@ class Journal:
 
 def _value(row: Reservation, name: str) -> object:
     value = getattr(row, name)
-    return orjson.Fragment(value.model_dump_json()) if isinstance(value, Measured) else value
+    return orjson.Fragment(value.text) if isinstance(value, Measured) else value

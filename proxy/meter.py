@@ -131,7 +131,7 @@ class Meter:
         await self._settle(batch)
         measured = [item.measured for item in batch]
         try:
-            await self._queue.ask_all([("XADD", STREAM, "*", "usage", one.model_dump_json()) for one in measured])
+            await self._queue.ask_all([("XADD", STREAM, "*", "usage", one.text) for one in measured])
         except RedisAway as error:
             log.warning("meter.stream_away", error=type(error).__name__)
             for one in measured:

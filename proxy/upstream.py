@@ -144,8 +144,11 @@ class Upstream:
         breaker = self._breaker(route)
         breaker.begin()
         try:
-            async with asyncio.timeout(None if last or not ask.stream else self._hesitation):
+            if last or not ask.stream:
                 answer = await self._post(ask, route)
+            else:
+                async with asyncio.timeout(self._hesitation):
+                    answer = await self._post(ask, route)
         except TimeoutError as exc:
             breaker.failed(ask.who, certain=False)
             raise UpstreamSilent("upstream_silent") from exc

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import os
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ def new_key() -> str:
 
 def lookup(pepper: str, token: str) -> str:
     """The hex name under which a token is found: HMAC-SHA256 keyed with the pepper."""
-    return hmac.new(pepper.encode(), token.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper.encode(), token.encode(), "sha256").hex()
 
 
 def same(left: str, right: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,3 +51,8 @@ class Measured(BaseModel):
     at: datetime
     period_start: datetime | None = None
     """The billing period in which the call was admitted; None: the box's current one."""
+
+    @cached_property
+    def text(self) -> str:
+        """It as JSON, for the stream and the journal alike."""
+        return self.model_dump_json()
