@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -49,6 +49,7 @@ class Reader:
         All of ``chunk`` as it is, unless usage must be hidden: then whole events, without the usage event.
         """
         ended, place = self.final, 0 if self._hide else -len(self._rest)
+        self.final_at = 0
         kept: list[bytes] = []
         for event in self._events(chunk):
             hidden = self._read(event)
@@ -82,11 +83,12 @@ class Reader:
 
     def _events(self, chunk: bytes) -> Sequence[bytes]:
         held = self._rest + chunk
-        events, start = [], 0
-        for end in _ends(held, self._scanned):
-            events.append(held[start:end])
-            start = end
-        self._rest = held[start:]
+        ends = _ends(held, self._scanned)
+        if len(ends) == 1 and ends[0] == len(held):  # most of what comes
+            self._rest, self._scanned = b"", 0
+            return (held,)
+        events = [held[start:end] for start, end in zip((0, *ends), ends, strict=False)]
+        self._rest = held[ends[-1] :] if ends else held
         # so that one huge event is not searched again from its beginning with each chunk
         self._scanned = max(0, len(self._rest) - _LONGEST_BORDER)
         return events
@@ -115,14 +117,15 @@ def estimate(size: int) -> int:
     return -(-size // BYTES_PER_TOKEN)
 
 
-def _ends(held: bytes, start: int) -> Iterator[int]:
+def _ends(held: bytes, start: int) -> list[int]:
     """Where the events in ``held`` end; each chunk comes by here, so what all providers write has a way of its own."""
     if b"\r" in held:
-        yield from (border.end() for border in _BORDER.finditer(held, start))
-        return
+        return [border.end() for border in _BORDER.finditer(held, start)]
+    ends = []
     while (border := held.find(_PLAIN_BORDER, start)) >= 0:
         start = border + len(_PLAIN_BORDER)
-        yield start
+        ends.append(start)
+    return ends
 
 
 def _data(event: bytes) -> bytes:
@@ -133,13 +136,24 @@ def _data(event: bytes) -> bytes:
 
 
 def _text_bytes(said: dict[str, Any]) -> int:
-    texts = [text for name, text in said.items() if name in _TEXTS]
-    calls = said.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            texts += [function.get("name"), function.get("arguments")]
-    return sum([len(text.encode(errors="replace")) for text in texts if isinstance(text, str)])
+    size = 0
+    for name, text in said.items():
+        if name in _TEXTS:
+            size += _size(text)
+        elif name == "tool_calls":
+            size += sum(_called_bytes(call) for call in text) if isinstance(text, list) else 0
+    return size
+
+
+def _called_bytes(call: object) -> int:
+    function = call.get("function") if isinstance(call, dict) else None
+    return _size(function.get("name")) + _size(function.get("arguments")) if isinstance(function, dict) else 0
+
+
+def _size(text: object) -> int:
+    if not isinstance(text, str):
+        return 0
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def _object(data: bytes) -> dict[str, Any]:
