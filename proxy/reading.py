@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -12,21 +12,25 @@ BYTES_PER_TOKEN = 4
 """The estimate when the provider did not say: UTF-8 bytes of request or text over four, rounded up."""
 
 _BORDER = re.compile(rb"\r?\n\r?\n")
+_PLAIN_BORDER = b"\n\n"
 _LONGEST_BORDER = 4
+_FIELD = b"data:"
 _DONE = b"[DONE]"
-_TEXTS = ("content", "reasoning_content", "refusal")
+_TEXTS = frozenset({"content", "reasoning_content", "refusal"})
 
 
 class Reader:
     """Follows one response.
 
     ``usage`` is the provider's once it was seen; ``final`` says if its last frame was (the usage that was asked for, or
-    the end's mark); ``delivered`` if a byte went out.
+    the end's mark), and ``final_at`` where in what ``feed`` returned last that frame or what follows it begins;
+    ``delivered`` if a byte went out.
     """
 
     def __init__(self, *, hide_usage: bool) -> None:
         self.usage: dict[str, Any] | None = None
         self.final = False
+        self.final_at = 0
         self.delivered = False
         self.delivered_bytes = 0
         self._hide = hide_usage
@@ -44,12 +48,22 @@ class Reader:
 
         All of ``chunk`` as it is, unless usage must be hidden: then whole events, without the usage event.
         """
-        kept = [event for event in self._events(chunk) if not self._read(event)]
+        ended, place = self.final, 0 if self._hide else -len(self._rest)
+        self.final_at = 0
+        kept: list[bytes] = []
+        for event in self._events(chunk):
+            hidden = self._read(event)
+            if self.final and not ended:
+                ended, self.final_at = True, max(0, place)
+            if not hidden:
+                kept.append(event)
+                place += len(event)
         return b"".join(kept) if self._hide else chunk
 
     def rest(self) -> bytes:
         """What is still held back when the stream ended without its last blank line."""
         left, self._rest = self._rest, b""
+        self.final_at = 0
         hidden = bool(left) and self._read(left)
         return left if self._hide and not hidden else b""
 
@@ -67,24 +81,25 @@ class Reader:
         self.delivered = True
         self.delivered_bytes = self._passed_bytes
 
-    def _events(self, chunk: bytes) -> Iterator[bytes]:
+    def _events(self, chunk: bytes) -> Sequence[bytes]:
         held = self._rest + chunk
-        start = 0
-        for border in _BORDER.finditer(held, self._scanned):
-            yield held[start : border.end()]
-            start = border.end()
-        self._rest = held[start:]
+        ends = _ends(held, self._scanned)
+        if len(ends) == 1 and ends[0] == len(held):  # most of what comes
+            self._rest, self._scanned = b"", 0
+            return (held,)
+        events = [held[start:end] for start, end in zip((0, *ends), ends, strict=False)]
+        self._rest = held[ends[-1] :] if ends else held
         # so that one huge event is not searched again from its beginning with each chunk
         self._scanned = max(0, len(self._rest) - _LONGEST_BORDER)
+        return events
 
     def _read(self, event: bytes) -> bool:
-        lines = (line for line in event.splitlines() if line.startswith(b"data:"))
-        data = b"\n".join(line[5:] for line in lines)
+        data = _data(event)
         parsed = _object(data)
         self._note(parsed)
         usage_alone = isinstance(parsed.get("usage"), dict) and not parsed.get("choices")
         hidden = self._hide and usage_alone
-        self.final = self.final or (usage_alone and not hidden) or data.strip() == _DONE
+        self.final = self.final or (usage_alone and not hidden) or (not parsed and data.strip() == _DONE)
         return hidden
 
     def _note(self, parsed: dict[str, Any]) -> None:
@@ -102,14 +117,43 @@ def estimate(size: int) -> int:
     return -(-size // BYTES_PER_TOKEN)
 
 
+def _ends(held: bytes, start: int) -> list[int]:
+    """Where the events in ``held`` end; each chunk comes by here, so what all providers write has a way of its own."""
+    if b"\r" in held:
+        return [border.end() for border in _BORDER.finditer(held, start)]
+    ends = []
+    while (border := held.find(_PLAIN_BORDER, start)) >= 0:
+        start = border + len(_PLAIN_BORDER)
+        ends.append(start)
+    return ends
+
+
+def _data(event: bytes) -> bytes:
+    """What an event says, its lines joined; most have one line, and nothing else in it."""
+    if event.startswith(_FIELD) and event.find(b"\n") == len(event) - len(_PLAIN_BORDER):
+        return event[len(_FIELD) :]
+    return b"\n".join(line[len(_FIELD) :] for line in event.splitlines() if line.startswith(_FIELD))
+
+
 def _text_bytes(said: dict[str, Any]) -> int:
-    texts = [said.get(name) for name in _TEXTS]
-    calls = said.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            texts += [function.get("name"), function.get("arguments")]
-    return sum(len(text.encode(errors="replace")) for text in texts if isinstance(text, str))
+    size = 0
+    for name, text in said.items():
+        if name in _TEXTS:
+            size += _size(text)
+        elif name == "tool_calls":
+            size += sum(_called_bytes(call) for call in text) if isinstance(text, list) else 0
+    return size
+
+
+def _called_bytes(call: object) -> int:
+    function = call.get("function") if isinstance(call, dict) else None
+    return _size(function.get("name")) + _size(function.get("arguments")) if isinstance(function, dict) else 0
+
+
+def _size(text: object) -> int:
+    if not isinstance(text, str):
+        return 0
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def _object(data: bytes) -> dict[str, Any]:

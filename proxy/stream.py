@@ -93,7 +93,12 @@ class Relay(Response):
         await self._pass(send, self._first)
         failpoints.hit("proxy.mid_stream")
         async for chunk in self._answer:
-            await self._pass(send, reader.feed(chunk))
+            kept = reader.feed(chunk)
+            if reader.final:
+                await self._pass(send, kept)
+            elif kept:  # most of what comes, so without a step in between
+                await send({"type": "http.response.body", "body": kept, "more_body": True})
+                reader.sent()
         await self._pass(send, reader.rest())
         if reader.delivered:
             await self._call.hand_on()
@@ -105,13 +110,17 @@ class Relay(Response):
             await send({"type": "http.response.body", "body": self._told(error), "more_body": True})
 
     async def _pass(self, send: Send, chunk: bytes) -> None:
-        if not chunk:
-            return
-        if self._call.reader.final:
-            self._call.reader.passing()
+        """Send it: what stands before the last frame at once, the frame itself when it may go."""
+        reader = self._call.reader
+        before, last = (chunk[: reader.final_at], chunk[reader.final_at :]) if reader.final else (chunk, b"")
+        if before:
+            await send({"type": "http.response.body", "body": before, "more_body": True})
+            reader.sent()
+        if last:
+            reader.passing()
             await self._call.hand_on()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self._call.reader.sent()
+            await send({"type": "http.response.body", "body": last, "more_body": True})
+            reader.sent()
 
 
 async def first_chunk(answer: Answer, reader: Reader) -> bytes:

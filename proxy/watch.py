@@ -96,4 +96,4 @@ async def keep_alive(calls: OpenCalls, quotas: Quotas, lease: timedelta) -> None
         since += step
         if since >= every:
             since = 0.0
-            calls.renew()
+            await calls.renew()
