@@ -117,6 +117,23 @@ async def test_only_the_addresses_of_its_variables_are_reached(folder: Path) -> 
         assert await said(folder, script, API=api) == ["api", "ECONNREFUSED"]
 
 
+async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A service that says one word and never hangs up."""
+    writer.write(b"oi")
+    await writer.drain()
+
+
+@confined
+async def test_a_connection_that_is_open_at_its_end_leaves_no_word_in_its_log(folder: Path) -> None:
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    script = "const { port, hostname } = new URL(process.env.API);"
+    script += f"require('node:net').connect(port, hostname).on('data', () => {{ {SAY.format('1')} process.exit(); }});"
+    async with server:
+        assert await said(folder, script, API=address) == 1
+    assert (folder / "log").read_text() == "1\n"
+
+
 @confined
 async def test_its_port_is_reached_from_outside_and_a_signal_and_the_exit_code_go_through(folder: Path) -> None:
     port = free_port()
