@@ -65,6 +65,7 @@ def standing() -> Iterator[Stand]:
 @pytest.fixture
 def stand(standing: Stand) -> Iterator[Stand]:
     """The stand, quiet before; afterwards it must be quiet again and break no invariant."""
+    assert not standing.given_up, "an earlier scenario left the stand unquiet"
     yield standing
     standing.quiet()
     assert invariants.broken(standing) == []
