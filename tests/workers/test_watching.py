@@ -166,11 +166,11 @@ async def test_an_api_server_that_was_killed_and_came_back_is_followed_again(
     database: Database, own_cluster: Live, queue: QueueSettings, tmp_path: Path
 ) -> None:
     async with town(database, own_cluster, tmp_path) as lived, watching(database, lived.cluster, queue):
-        await until(lambda: exists(database, lived.box_id), 30)
+        await until(lambda: exists(database, lived.box_id))
         await asyncio.to_thread(own_cluster.kill)
         await asyncio.to_thread(own_cluster.start)
         await scaled_by_hand(lived)
-        await until(lambda: healed(database, lived.box_id), 60)
+        await until(lambda: healed(database, lived.box_id))
 
 
 async def scaled_by_hand(lived: Town) -> None:
