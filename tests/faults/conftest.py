@@ -54,7 +54,7 @@ def size() -> Callable[[int, int], int]:
     return lambda full, smoke: max(1, round(full * SCALE)) if FULL else smoke
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standing() -> Iterator[Stand]:
     """The stand, started once."""
     stand = Stand()
