@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import invariants, measures
+from tests.faults import invariants
 from tests.faults.stands import Stand
 
 FULL = os.environ.get("FAULTS") == "full"
@@ -38,14 +38,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and stand is not None:
         report.sections += stand.last_words()
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell the recovery times."""
-    if told := measures.lines():
-        terminalreporter.section("recovery after faults")
-        for line in told:
-            terminalreporter.line(line)
 
 
 @pytest.fixture
