@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Many tests wait: on two cores three processes end sooner than two. 0: one process, no other.
+WORKERS ?= 3
 # Trust whom the machine trusts, as pip does: behind a proxy that inspects TLS uv's own list knows nobody.
 export UV_SYSTEM_CERTS ?= 1
 
@@ -47,7 +49,7 @@ cluster-down: .venv/filled
 	@$(BIN)/python -m controller.devcluster down
 
 test: .venv/filled
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 test-faults: .venv/filled
 	FAULTS=full $(BIN)/pytest tests/faults $(ARGS)

@@ -11,6 +11,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 import redis
+from xdist.remote import Producer
+from xdist.workermanage import WorkerController
 
 from controller.clients.stripe import Stripe, StripeSettings
 from controller.core import ids
@@ -22,10 +24,44 @@ from controller.sandbox import accounts
 from controller.sandbox.postgres import Postgres
 from controller.sandbox.stripe.app import create_app
 from controller.sandbox.valkey import Valkey
+from tests import shares
+from tests.faults import measures
 from tests.proxy.waiting import until
 from tests.sandbox.stripe.serving import serving
 
 TEMPLATE = "openclaw_template"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first."""
+    items.sort(key=lambda one: shares.turn(one.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> shares.Shares:
+    """With ``-n``: who gets which tests."""
+    return shares.Shares(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With ``-n``: who measured something hands it on."""
+    if (handed_on := getattr(session.config, "workeroutput", None)) is not None:
+        handed_on["measures"] = measures.lines()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """With ``-n``: take that in, unless it died."""
+    measures.heard(getattr(node, "workeroutput", {}).get("measures", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell the recovery times."""
+    if told := measures.lines():
+        terminalreporter.section("recovery after faults")
+        for line in told:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,9 @@ from controller.domain.subscriptions import Facts
 
 PEPPER = "pepper-for-tests-only-0123456789abcdef"
 BOT_TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
+UNKNOWN_ID = "0" * 26
+"""An id that nothing has; a test whose name has it is called the same in every process."""
+
 NICHES = frozenset({"general", "pharmacy"})
 
 

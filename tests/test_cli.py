@@ -38,6 +38,14 @@ def test_a_process_names_the_variable_that_is_missing(process: str) -> None:
     assert "variable=" in said[-1]
 
 
+@pytest.mark.parametrize("process", ["worker", "writer", "notices"])
+def test_a_process_of_dramatiqs_names_it_in_one_line_too(process: str) -> None:
+    code, said = run(process)
+    ours = [line for line in said if not line.startswith("[")]
+    assert (code, len(ours)) == (1, 1)
+    assert ours[0].startswith("openclaw-cloud: setting_wrong (variable=QUEUE_REDIS_URL")
+
+
 def test_the_api_says_that_the_folder_of_niches_is_not_there(tmp_path: Path) -> None:
     niches = str(tmp_path / "no-such")
     given = {"WEB_URL": "http://x", "ADMIN_TOKEN": "a" * 24, "STRIPE_WEBHOOK_SECRET": "whsec", "POSTGRES_DSN": NOWHERE}

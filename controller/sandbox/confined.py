@@ -188,17 +188,24 @@ async def _lead_in(space: Space, port: int) -> asyncio.Server:
 
 async def _relay(listener: socket.socket, connect: Callable[[], Awaitable[Streams]]) -> asyncio.Server:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await connect()
-        except OSError:
-            # As good as refused: what there is to say is said by the far end's absence.
-            writer.transport.abort()
-            return
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-        for one in (writer, far_writer):
-            one.close()
+        # The command is over. Python 3.11 would log it as an error, behind the command's last words.
+        with contextlib.suppress(asyncio.CancelledError):
+            await _join((reader, writer), connect)
 
     return await asyncio.start_server(serve, sock=listener)
+
+
+async def _join(near: Streams, connect: Callable[[], Awaitable[Streams]]) -> None:
+    reader, writer = near
+    try:
+        far_reader, far_writer = await connect()
+    except OSError:
+        # As good as refused: what there is to say is said by the far end's absence.
+        writer.transport.abort()
+        return
+    await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+    for one in (writer, far_writer):
+        one.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

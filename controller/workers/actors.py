@@ -6,6 +6,8 @@ Actors record a failure and return; the sweeper asks again. Each process has one
 from __future__ import annotations
 
 import asyncio
+import functools
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -46,6 +48,20 @@ HARD_TIME_LIMIT = TIME_LIMIT + timedelta(seconds=30)
 """When Dramatiq ends it instead, and nobody counts: for an actor that does not give way."""
 
 
+def _or_one_line(build: Callable[[], None]) -> Callable[[], None]:
+    """``build``; what of ours goes wrong in it ends the process with one line, as on the command line."""
+
+    @functools.wraps(build)
+    def built() -> None:
+        try:
+            build()
+        except CloudError as error:  # Dramatiq would show it as a crash
+            sys.exit(f"openclaw-cloud: {error}")
+
+    return built
+
+
+@_or_one_line
 def billing_broker() -> None:
     """Make this process's broker the one that handles outside events."""
     logs.configure("worker")
@@ -68,6 +84,7 @@ def billing_broker() -> None:
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 
 
+@_or_one_line
 def writer_broker() -> None:
     """Make this process's broker the git writer's, the only process with the push credential."""
     logs.configure("writer")
@@ -109,6 +126,7 @@ def writer_broker() -> None:
     dramatiq.set_broker(made)  # where Dramatiq's command line looks for it
 
 
+@_or_one_line
 def notices_broker() -> None:
     """Make this process's broker the one that sends notices, the only process with the mail server's password."""
     logs.configure("notices")

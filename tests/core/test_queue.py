@@ -13,8 +13,10 @@ from controller.core.queue import Bell, Doorbell
 from controller.core.settings import QueueSettings
 from controller.sandbox.processes import free_port
 from controller.sandbox.valkey import Valkey
+from tests.proxy.waiting import until
 
 BELL = Bell("billing", "handle_event")
+LONGEST = 60
 
 
 def messages(url: str) -> list[dict[str, Any]]:
@@ -42,15 +44,27 @@ async def test_a_queue_that_goes_away_and_comes_back_rings_again(data: Path, tmp
     server = Valkey("unit-queue", tmp_path / "queue", data / "logs", queue=True)
     await server.start()
     bell = Doorbell(QueueSettings(queue_redis_url=server.url))
-    await bell.ring(BELL, "evt_1")
+    await until(lambda: heard(bell, server.url, "evt_1"), LONGEST)
     await server.stop()
     with capture_logs() as logs:
-        await bell.ring(BELL, "evt_2")
+        await until(lambda: lost(bell, logs, "evt_2"), LONGEST)
     await server.start()
-    await bell.ring(BELL, "evt_3")
-    told = [message["args"] for message in messages(server.url)]
+    await until(lambda: heard(bell, server.url, "evt_3"), LONGEST)
+    told = {message["args"][0] for message in messages(server.url)}
     await server.stop()
-    assert ([line["event"] for line in logs], sorted(told)) == (["queue.ring_lost"], [["evt_1"], ["evt_3"]])
+    assert ({line["event"] for line in logs}, told) == ({"queue.ring_lost"}, {"evt_1", "evt_3"})
+
+
+async def heard(bell: Doorbell, url: str, event_id: str) -> bool:
+    """Whether a ring has come through: one that takes too long on a busy machine has the bell silent for a while."""
+    await bell.ring(BELL, event_id)
+    return [event_id] in [message["args"] for message in messages(url)]
+
+
+async def lost(bell: Doorbell, logs: list[Any], event_id: str) -> bool:
+    """Whether a ring has been tried in vain."""
+    await bell.ring(BELL, event_id)
+    return bool(logs)
 
 
 async def test_a_queue_that_refuses_writes_is_logged_and_not_raised(queue: QueueSettings) -> None:

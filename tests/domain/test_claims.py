@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,7 +60,8 @@ async def test_a_claimed_box_is_what_a_new_one_would_be(session: AsyncSession, m
 UNFIT = [
     {"plan": "starter"}, {"release": "2026.10.1"}, {"cell": "elsewhere"}, {"volume_gib": 50},
     {"overrides": {"memory_limit_mib": 4096}}, {"ready_at": None}, {"ready_profile": 0}, {"live_profile": 0},
-    {"synced_rev": 0}, {"rev": 2}, {"profile": 2}, {"state": "condemned"}, {"ill_since": clock.now()},
+    {"synced_rev": 0}, {"rev": 2}, {"profile": 2}, {"state": "condemned"},
+    {"ill_since": datetime(2026, 11, 1, tzinfo=UTC)},
 ]  # fmt: skip
 
 

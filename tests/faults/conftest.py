@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import invariants, measures
+from tests.faults import invariants
 from tests.faults.stands import Stand
 
 FULL = os.environ.get("FAULTS") == "full"
@@ -40,21 +40,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell the recovery times."""
-    if told := measures.lines():
-        terminalreporter.section("recovery after faults")
-        for line in told:
-            terminalreporter.line(line)
-
-
 @pytest.fixture
 def size() -> Callable[[int, int], int]:
     """``size(full, smoke)``: how many of something this run takes."""
     return lambda full, smoke: max(1, round(full * SCALE)) if FULL else smoke
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standing() -> Iterator[Stand]:
     """The stand, started once."""
     stand = Stand()
@@ -65,6 +57,7 @@ def standing() -> Iterator[Stand]:
 @pytest.fixture
 def stand(standing: Stand) -> Iterator[Stand]:
     """The stand, quiet before; afterwards it must be quiet again and break no invariant."""
+    assert not standing.given_up, "an earlier scenario left the stand unquiet"
     yield standing
     standing.quiet()
     assert invariants.broken(standing) == []

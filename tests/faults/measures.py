@@ -6,11 +6,12 @@ import json
 import os
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _SECONDS: dict[str, list[float]] = {}
 _COUNTS: dict[str, Counter[str]] = {}
+_HEARD: list[str] = []
 
 
 def recovered(fault: str, seconds: float) -> None:
@@ -23,6 +24,11 @@ def counted(what: str, counts: Mapping[str, int]) -> None:
     _COUNTS.setdefault(what, Counter()).update(counts)
 
 
+def heard(lines: Sequence[str]) -> None:
+    """Take in what another process of the run has to tell."""
+    _HEARD.extend(lines)
+
+
 def lines() -> list[str]:
     """A line for each fault (how often, median and worst in seconds) and for each count.
 
@@ -32,8 +38,9 @@ def lines() -> list[str]:
         fault: {"times": len(took), "median": round(statistics.median(took), 2), "worst": round(max(took), 2)}
         for fault, took in _SECONDS.items()
     }
-    if target := os.environ.get("FAULTS_JSON"):
+    if table and (target := os.environ.get("FAULTS_JSON")):
         Path(target).write_text(json.dumps(table | {"counts": _COUNTS}, indent=1))
     told = [f"{fault:46} {t['times']:4} times  median {t['median']:6.2f} s  worst {t['worst']:6.2f} s"
             for fault, t in table.items()]  # fmt: skip
-    return told + [f"{what:46} {n:4} {kind}" for what, counts in _COUNTS.items() for kind, n in sorted(counts.items())]
+    told += [f"{what:46} {n:4} {kind}" for what, counts in _COUNTS.items() for kind, n in sorted(counts.items())]
+    return told + _HEARD

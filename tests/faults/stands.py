@@ -93,6 +93,8 @@ class Stand:
         self._open_shop()
         sealer = Sealer(self.keys.sealing)
         self.cell = Cell(self.loop, self.folder, self.git, self.api_url, lambda *key: self._token(sealer, *key))
+        self.given_up = False
+        """Whether it once did not become quiet in time."""
         self.errors = self.cell.refused
         """Every error body that anybody was given."""
         for name in OURS:
@@ -108,11 +110,13 @@ class Stand:
     def quiet(self, seconds: float = QUIET) -> float:
         """Wait until nothing is open any more, and every 2xx was followed by its work; how long that took.
 
-        What a sender of notices held when it died is let go of at once (``let_go``).
+        What a sender of notices held when it died is let go of at once (``let_go``). Nobody waits a second time for a
+        stand that did not become quiet once.
         """
         start = time.monotonic()
         while self.open() != 0 or self.talks.busy() or self.unmetered():
-            assert time.monotonic() - start < seconds, f"not quiet: {self.leftovers()}"
+            self.given_up = self.given_up or time.monotonic() - start >= seconds
+            assert not self.given_up, f"not quiet: {self.leftovers()}"
             self.let_go()
             time.sleep(0.05)
         return time.monotonic() - start

@@ -71,6 +71,7 @@ def test_what_is_written_is_read_back_by_us_and_by_argos_parser(given_spec: dict
 @pytest.mark.parametrize(
     ("state", "customer"),
     [("standby", CUSTOMER), ("active", None), ("suspended", None)],
+    ids=["standby", "active", "suspended"],
 )
 def test_a_standby_belongs_to_nobody_and_what_serves_a_customer_to_one(state: str, customer: str | None) -> None:
     with pytest.raises(ManifestError, match=f"a box that is {state} belongs to"):

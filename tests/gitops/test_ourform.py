@@ -67,6 +67,6 @@ def test_what_is_no_map_of_ours_is_left_to_others(content: bytes) -> None:
     assert ourform.read(content) is None
 
 
-@pytest.mark.parametrize("value", [None, True, 1.5, ["a"], [[]], [{}], object()], ids=str)
+@pytest.mark.parametrize("value", [None, True, 1.5, ["a"], [[]], [{}], {1}], ids=str)
 def test_a_value_without_a_place_is_not_written(value: object) -> None:
     assert ourform.write({"a": value}) is None

@@ -35,7 +35,7 @@ class Bought:
     reply: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bought() -> Iterator[Bought]:
     """A purchase during which every named process is killed at every named point, once each."""
     folder = Path(tempfile.mkdtemp(prefix="openclaw-journey-"))

@@ -8,8 +8,11 @@ from typing import TypeVar
 
 ValueT = TypeVar("ValueT")
 
+PATIENCE = 60.0
+"""For what takes a moment, on a machine that is busy otherwise: only a test that fails waits so long."""
 
-async def until(probe: Callable[[], Awaitable[ValueT]], seconds: float = 10) -> ValueT:
+
+async def until(probe: Callable[[], Awaitable[ValueT]], seconds: float = PATIENCE) -> ValueT:
     """The first true value of ``probe``; TimeoutError if none comes within ``seconds``."""
     async with asyncio.timeout(seconds):
         while not (value := await probe()):

@@ -73,7 +73,7 @@ def command(folder: Path, script: str, variables: dict[str, str], port: int | No
 async def said(folder: Path, script: str, **variables: str) -> Any:
     """What the confined script printed."""
     process = await Process.start(command(folder, script, variables))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         code = await process.child.wait()
     text = (folder / "log").read_text()
     assert code == 0, text
@@ -81,7 +81,7 @@ async def said(folder: Path, script: str, **variables: str) -> Any:
 
 
 async def until_said(folder: Path) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (folder / "log").exists() or not (folder / "log").read_text().strip():
             await asyncio.sleep(0.05)
 
@@ -117,6 +117,23 @@ async def test_only_the_addresses_of_its_variables_are_reached(folder: Path) -> 
         assert await said(folder, script, API=api) == ["api", "ECONNREFUSED"]
 
 
+async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A service that says one word and never hangs up."""
+    writer.write(b"oi")
+    await writer.drain()
+
+
+@confined
+async def test_a_connection_that_is_open_at_its_end_leaves_no_word_in_its_log(folder: Path) -> None:
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    script = "const { port, hostname } = new URL(process.env.API);"
+    script += f"require('node:net').connect(port, hostname).on('data', () => {{ {SAY.format('1')} process.exit(); }});"
+    async with server:
+        assert await said(folder, script, API=address) == 1
+    assert (folder / "log").read_text() == "1\n"
+
+
 @confined
 async def test_its_port_is_reached_from_outside_and_a_signal_and_the_exit_code_go_through(folder: Path) -> None:
     port = free_port()
@@ -125,7 +142,7 @@ async def test_its_port_is_reached_from_outside_and_a_signal_and_the_exit_code_g
     assert json.loads((folder / "log").read_text()) == 1
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.0\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await reader.read()).endswith(b"inside")
     writer.close()
     await process.stop()
@@ -141,7 +158,7 @@ async def test_it_dies_with_its_keeper(folder: Path) -> None:
     (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     process.child.send_signal(signal.SIGKILL)
     await process.child.wait()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{child}/exe").exists() or await listening(port):
             await asyncio.sleep(0.05)
 

@@ -53,7 +53,7 @@ async def metered(database: Database, queue: QueueSettings) -> AsyncIterator[Non
     task = asyncio.create_task(metering.run(database, queue, stop, QUICK))
     yield
     stop.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await task
 
 

@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from controller.clients.kubernetes import Cluster, ClusterSettings
-from controller.core import ids
 from controller.domain.boxes import Place
 from controller.gitops import manifests
 from controller.workers import provisioning
@@ -22,7 +21,7 @@ from tests.sandbox.cluster.serving import served
 from tests.sandbox.stripe.serving import serving
 from tests.workers.test_pod_metrics import KUBECONFIG
 
-BOXES = {Place("local", ids.new()) for _ in range(20)}
+BOXES = {Place("local", f"{number:026}") for number in range(20)}
 SETS = {manifests.application_set(box.box_id) for box in BOXES}
 
 

@@ -28,6 +28,6 @@ class Garbling(Cluster):
 async def test_a_follower_that_died_ends_the_process(database: Database, queue: QueueSettings, tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     garbling = Garbling(ClusterSettings(kubeconfig=tmp_path / "kubeconfig"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(Deaf):
             await watcher.run(database, garbling, Doorbell(queue), asyncio.Event())

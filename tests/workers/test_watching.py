@@ -52,6 +52,14 @@ async def sighting(database: Database, box_id: str) -> Sighting | None:
     return found
 
 
+async def awaited(database: Database, server: Served) -> str:
+    """A box whose change is in Git, and whose application says nothing yet."""
+    box_id, _ = await bought(database)
+    await job_of(database, box_id, committed=True)
+    add(server, box_id)
+    return box_id
+
+
 def put(server: Served, box_id: str, rev: int, **status: Any) -> None:
     source = {"helm": {"valuesObject": {"spec": {"rev": rev, "state": "active"}}}}
     sync = {"status": "Synced", "comparedTo": {"source": source}}
@@ -89,9 +97,7 @@ async def gone(database: Database, box_id: str) -> bool:
 async def test_a_watcher_that_takes_over_sees_what_happened_in_between(
     server: Served, database: Database, queue: QueueSettings, tmp_path: Path
 ) -> None:
-    box_id, _ = await bought(database)
-    await job_of(database, box_id, committed=True)
-    add(server, box_id)
+    box_id = await awaited(database, server)
     cluster = reached(tmp_path, server.url)
     async with watching(database, cluster, queue):
         await until(lambda: exists(database, box_id))
@@ -117,9 +123,7 @@ class Short(Cluster):
 async def test_one_watch_goes_on_where_the_last_one_ended_without_another_list(
     server: Served, database: Database, queue: QueueSettings, tmp_path: Path
 ) -> None:
-    box_id, _ = await bought(database)
-    await job_of(database, box_id, committed=True)
-    add(server, box_id)
+    box_id = await awaited(database, server)
     reached(tmp_path, server.url)
     short = Short(ClusterSettings(kubeconfig=tmp_path / "kubeconfig"))
     short.versions = []
@@ -145,9 +149,7 @@ class Forgetful(Cluster):
 async def test_after_a_version_that_is_too_old_it_lists_again(
     server: Served, database: Database, queue: QueueSettings, tmp_path: Path
 ) -> None:
-    box_id, _ = await bought(database)
-    await job_of(database, box_id, committed=True)
-    add(server, box_id)
+    box_id = await awaited(database, server)
     reached(tmp_path, server.url)
     forgetful = Forgetful(ClusterSettings(kubeconfig=tmp_path / "kubeconfig"))
     async with watching(database, forgetful, queue):
@@ -164,11 +166,11 @@ async def test_an_api_server_that_was_killed_and_came_back_is_followed_again(
     database: Database, own_cluster: Live, queue: QueueSettings, tmp_path: Path
 ) -> None:
     async with town(database, own_cluster, tmp_path) as lived, watching(database, lived.cluster, queue):
-        await until(lambda: exists(database, lived.box_id), 30)
+        await until(lambda: exists(database, lived.box_id))
         await asyncio.to_thread(own_cluster.kill)
         await asyncio.to_thread(own_cluster.start)
         await scaled_by_hand(lived)
-        await until(lambda: healed(database, lived.box_id), 60)
+        await until(lambda: healed(database, lived.box_id))
 
 
 async def scaled_by_hand(lived: Town) -> None:

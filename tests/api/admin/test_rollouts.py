@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from controller.core import ids
 from controller.domain import rolling
 from controller.domain.boxes import Box
 from controller.domain.releases import Rollout
@@ -16,6 +15,7 @@ from tests.clients import chart_repos
 from tests.clients.chart_repos import Repository
 from tests.domain import fleets
 from tests.domain.fleets import NEW, OLD
+from tests.factories import UNKNOWN_ID
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +111,8 @@ async def test_the_fleets_release_follows_the_last_that_was_completed(house: Hou
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/x", 422), ("GET", f"/{ids.new()}", 404), ("POST", f"/{ids.new()}/abort", 404),
-     ("POST", "/%00/abort", 422), ("POST", f"/{ids.new()}/explode", 422)],
+    [("GET", "/x", 422), ("GET", f"/{UNKNOWN_ID}", 404), ("POST", f"/{UNKNOWN_ID}/abort", 404),
+     ("POST", "/%00/abort", 422), ("POST", f"/{UNKNOWN_ID}/explode", 422)],
 )  # fmt: skip
 async def test_what_is_not_there_is_told(idle: House, method: str, path: str, status: int) -> None:
     assert (await idle.admin(method, f"/admin/rollouts{path}")).status_code == status
@@ -121,7 +121,7 @@ async def test_what_is_not_there_is_told(idle: House, method: str, path: str, st
 async def test_only_an_admin_rolls_out(house: House) -> None:
     held = await house.box()
     for headers in ({}, bearer(held.agent), bearer(held.proxy)):
-        for method, path in (("POST", ""), ("GET", ""), ("POST", f"/{ids.new()}/abort")):
+        for method, path in (("POST", ""), ("GET", ""), ("POST", f"/{UNKNOWN_ID}/abort")):
             answer = await house.http.request(method, f"/admin/rollouts{path}", headers=headers, json={"release": NEW})
             assert answer.status_code == 401
     assert await house.count(Rollout) == 0

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from controller.core import ids
 from controller.core.errors import Permanent, Temporary
 from controller.domain import git_remote, inbox, jobs, sightings
 from controller.domain.customers import Customer
@@ -16,6 +15,7 @@ from controller.domain.jobs import ApprovalNeeded, Job
 from controller.domain.sightings import Look
 from tests import factories
 from tests.api.house import House, bearer, code
+from tests.factories import UNKNOWN_ID
 
 
 async def verbs(house: House, box_id: str) -> list[str]:
@@ -55,11 +55,11 @@ async def test_a_condemned_box_takes_no_other_verb(house: House, verb: str) -> N
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("boxes/x/suspend", 422), (f"boxes/{ids.new()}/suspend", 404), (f"boxes/{ids.new()}/explode", 422),
-     (f"jobs/{ids.new()}/retry", 404), ("jobs/%00/retry", 422),
+    [("boxes/x/suspend", 422), (f"boxes/{UNKNOWN_ID}/suspend", 404), (f"boxes/{UNKNOWN_ID}/explode", 422),
+     (f"jobs/{UNKNOWN_ID}/retry", 404), ("jobs/%00/retry", 422),
      ("inbox/stripe/evt_1/retry", 404), ("inbox/stripe/%00/retry", 422),
-     (f"jobs/{ids.new()}/approve", 404), ("jobs/%00/approve", 422),
-     (f"boxes/{ids.new()}/retry", 404), ("boxes/x/retry", 422)],
+     (f"jobs/{UNKNOWN_ID}/approve", 404), ("jobs/%00/approve", 422),
+     (f"boxes/{UNKNOWN_ID}/retry", 404), ("boxes/x/retry", 422)],
 )  # fmt: skip
 async def test_what_is_not_there_or_no_id_is_told(idle: House, path: str, status: int) -> None:
     assert (await idle.admin("POST", f"/admin/{path}")).status_code == status

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controller.core import ids
 from tests import standbys
 from tests.api.house import Held, House, bearer, code
+from tests.factories import UNKNOWN_ID
 
 
 async def stop(house: House, held: Held, reason: str = "it mails strangers") -> dict[str, object]:
@@ -44,8 +44,8 @@ async def test_starting_names_the_job_and_what_was_not_stopped_has_none(house: H
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
-        (f"{ids.new()}/stop", {"reason": "x"}, 404, "box_unknown"), ("x/stop", {"reason": "x"}, 422, "id_malformed"),
-        (f"{ids.new()}/stop", {}, 422, "request_invalid"), (f"{ids.new()}/start", {}, 404, "box_unknown"),
+        (f"{UNKNOWN_ID}/stop", {"reason": "x"}, 404, "box_unknown"), ("x/stop", {"reason": "x"}, 422, "id_malformed"),
+        (f"{UNKNOWN_ID}/stop", {}, 422, "request_invalid"), (f"{UNKNOWN_ID}/start", {}, 404, "box_unknown"),
     ],
     ids=str,
 )  # fmt: skip

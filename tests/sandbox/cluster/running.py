@@ -34,7 +34,7 @@ REFRESH = "argocd.argoproj.io/application-set-refresh"
 ARGO = ("argoproj.io", "v1alpha1", "argocd")
 
 
-def until(look: Callable[[], T], seconds: float = 30.0) -> T:
+def until(look: Callable[[], T], seconds: float = 90.0) -> T:
     """What ``look`` returns once it is true; fails when it is not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

@@ -116,14 +116,14 @@ def test_a_deployment_rolls_out_restarts_and_scales(kubectl: Kubectl, space: str
     rolled_out(kubectl, space)
     assert kubectl.says("get", "pods", "-n", space, "-o", "name") != first
     kubectl.says("scale", "deployment/web", "-n", space, "--replicas=0")
-    until(lambda: not kubectl.reads("get", "pods", "-n", space)["items"], 60)
+    until(lambda: not kubectl.reads("get", "pods", "-n", space)["items"])
     assert kubectl.says("get", "deployment", "web", "-n", space).splitlines()[1].split()[1] == "0/0"
 
 
 def test_a_pod_is_described_with_its_events_and_its_log_is_read(kubectl: Kubectl, space: str) -> None:
     kubectl.applies(deployment(space, says="one; echo two"))
     rolled_out(kubectl, space)
-    until(lambda: kubectl.says("logs", "deployment/web", "-n", space) == "one\ntwo\n", 30)
+    until(lambda: kubectl.says("logs", "deployment/web", "-n", space) == "one\ntwo\n")
     assert kubectl.says("logs", "deployment/web", "-n", space, "--tail=1") == "two\n"
     told = kubectl.says("describe", "pod", "-n", space)
     assert re.search(r"Normal\s+Scheduled\s.*Successfully assigned", told)
@@ -158,11 +158,11 @@ def test_a_quota_refuses_a_pod_and_lets_it_in_when_there_is_room(kubectl: Kubect
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "box", "namespace": space}}
     kubectl.applies({**quota, "spec": {"hard": {"limits.memory": "16Mi"}}})
     kubectl.applies(deployment(space, limits={"memory": "32Mi"}, requests={"memory": "32Mi"}))
-    until(lambda: "FailedCreate" in kubectl.says("get", "events", "-n", space), 60)
+    until(lambda: "FailedCreate" in kubectl.says("get", "events", "-n", space))
     assert "ReplicaFailure" in kubectl.says("describe", "deployment", "web", "-n", space)
     kubectl.applies({**quota, "spec": {"hard": {"limits.memory": "64Mi"}}})
     kubectl.says("rollout", "status", "deployment/web", "-n", space, "--timeout=110s")
-    until(lambda: kubectl.reads("get", "quota", "box", "-n", space)["status"]["used"] == {"limits.memory": "32Mi"}, 30)
+    until(lambda: kubectl.reads("get", "quota", "box", "-n", space)["status"]["used"] == {"limits.memory": "32Mi"})
 
 
 def test_a_namespace_goes_with_all_that_is_in_it(kubectl: Kubectl, space: str) -> None:
@@ -213,11 +213,11 @@ def test_argos_kinds_are_listed_with_their_columns(kubectl: Kubectl, cluster: Cl
 def test_usage_is_that_of_the_processes_and_a_pod_without_one_has_none(kubectl: Kubectl, cluster: Cluster) -> None:
     box_id = cluster.running()
     top = ("top", "pod", "-n", f"box-{box_id}", "--no-headers")
-    until(lambda: kubectl.run(*top).returncode == 0, 40)
+    until(lambda: kubectl.run(*top).returncode == 0)
     _, cpu, memory = kubectl.says(*top).split()
     assert cpu.endswith("m")
     assert 1 <= int(memory.removesuffix("Mi")) <= 200
     assert kubectl.says("top", "node", "--no-headers").split()[0] == "sandbox"
     cluster.commit(box_id, state="suspended", rev=2)
     until(lambda: cluster.settled(box_id, 2) and not cluster.pods(box_id))
-    until(lambda: kubectl.run(*top).stdout == "", 40)
+    until(lambda: kubectl.run(*top).stdout == "")

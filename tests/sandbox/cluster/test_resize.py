@@ -23,7 +23,7 @@ def test_a_change_settles_by_itself(cluster: Cluster, gateway: dict[str, Any]) -
     box_id = cluster.running(note="one", **gateway)
     before = cluster.about(box_id)["pid"]
     cluster.commit(box_id, rev=2, note="two", **gateway)
-    until(lambda: cluster.settled(box_id, 2), 60)
+    until(lambda: cluster.settled(box_id, 2))
     assert not alive(before)
     assert cluster.about(box_id)["env"]["NOTE"] == "two"
 
@@ -33,7 +33,7 @@ def test_changes_that_come_while_the_last_one_is_under_way_settle_at_the_newest(
     for rev, note in ((2, "two"), (3, "one"), (4, "four")):
         cluster.commit(box_id, rev=rev, note=note, **SLOW)
         until(lambda rev=rev: cluster.annotations(box_id)["openclaw.cloud/rev"] == str(rev))  # type: ignore[misc]
-    until(lambda: cluster.settled(box_id, 4), 60)
+    until(lambda: cluster.settled(box_id, 4))
     assert cluster.about(box_id)["env"]["NOTE"] == "four"
 
 
@@ -50,5 +50,5 @@ def test_a_change_settles_though_the_cluster_is_killed_on_the_way(own_cluster: C
     until(lambda: own_cluster.annotations(box_id)["openclaw.cloud/rev"] == "2")
     own_cluster.kill()
     own_cluster.start()
-    until(lambda: own_cluster.settled(box_id, 2), 60)
+    until(lambda: own_cluster.settled(box_id, 2))
     assert own_cluster.about(box_id)["env"]["NOTE"] == "two"

@@ -221,7 +221,7 @@ async def test_a_watch_misses_nothing_after_its_call_and_sees_only_its_kinds(sto
     watching = store.watch(CONFIG_MAP)
     store.create(objects.pod())
     store.create(objects.config())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         event = await anext(watching)
     assert (event.type, event.kind, event.version) == ("ADDED", CONFIG_MAP, store.version)
     assert watching.idle()

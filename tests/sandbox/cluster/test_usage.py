@@ -31,7 +31,7 @@ async def test_a_pods_use_is_that_of_its_whole_tree_over_the_time_between_two_lo
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", BUSY, start_new_session=True)
     usage = Usage(lambda: {made["metadata"]["uid"]: child.pid})
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not cores(usage, store):
                 usage.sample()
                 await asyncio.sleep(0.1)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 
-async def until(look: Callable[[], object], seconds: float = 30.0) -> None:
+async def until(look: Callable[[], object], seconds: float = 90.0) -> None:
     """Return once ``look`` says something true; TimeoutError if it does not within ``seconds``."""
     async with asyncio.timeout(seconds):
         while not look():

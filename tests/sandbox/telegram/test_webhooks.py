@@ -119,7 +119,7 @@ async def test_a_webhook_ends_the_open_poll(telegram: Telegram) -> None:
         await polling(telegram, made)
         await bot.set_webhook("https://bot.example/hook")
         with pytest.raises(TelegramConflictError, match="terminated by setWebhook request"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(25):
                 await waiting
 
 
