@@ -261,7 +261,7 @@ _OPERATIONS = st.lists(st.tuples(st.sampled_from(["make", "change", "delete"]), 
 
 
 @given(_OPERATIONS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_was_done_a_restart_changes_nothing(store: Store, tmp_path: Path, done: list[tuple[str, int]]) -> None:
     for verb, number in done:
         name = f"c{number}"
