@@ -104,6 +104,9 @@ class Proxy:
             response = dialect.error(error)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_LEFT)
+        except Exception:
+            self._counters.by_status[500].inc()  # which is what the server answers, and logs
+            raise
         self._counters.by_status[response.status_code].inc()
         return response
 

@@ -54,11 +54,14 @@ def main(
         out.write_text(json.dumps(told, indent=1) + "\n")
     for line in _lines(told):
         typer.echo(line)
+    if told["failed"]:
+        typer.echo(f"ended before its time: {told['failed']}", err=True)
+        raise typer.Exit(1)
 
 
 def _lines(told: Told) -> Sequence[str]:
     """What a person reads: a row a target, a line a ratio, and why something is not there."""
-    width = max(len(name) for name in told["targets"])
+    width = max((len(name) for name in told["targets"]), default=0)
     lines = [" ".join([" " * width, *(f"{title:>10}" for title, _ in COLUMNS)])]
     for name, seen in told["targets"].items():
         cells = (f"{seen[figure]:10.3f}" if figure in seen else f"{'-':>10}" for _, figure in COLUMNS)

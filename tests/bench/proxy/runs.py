@@ -28,20 +28,27 @@ class Told(TypedDict):
     targets: dict[str, Figures]
     skipped: dict[str, str]
     machine: dict[str, object]
+    failed: str
+    """What ended the run before its time; empty where nothing did."""
 
 
 async def measure(bench: Bench, names: Sequence[str], size: Size) -> Told:
-    """The figures of those named, and of the mock that stands behind all of them."""
-    run = Run(bench, size)
+    """The figures of those named, and of the mock behind all of them: as many as there were, if it failed halfway."""
+    run, failed = Run(bench, size), ""
     try:
         with bench.beside():
-            await run.begin(names)
-            await run.take_turns()
-    finally:
-        await run.end()
+            await run.through(names)
+    except Exception as error:  # whatever it was, minutes of figures are not lost by it
+        failed = repr(error)
     medians = run.seen.medians()
     machine: dict[str, object] = {"cpus": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version()}
-    return {"ratios": figures.ratios(medians), "targets": medians, "skipped": run.skipped, "machine": machine}
+    return {
+        "ratios": figures.ratios(medians),
+        "targets": medians,
+        "skipped": run.skipped,
+        "machine": machine,
+        "failed": failed,
+    }
 
 
 class Run:
@@ -57,6 +64,14 @@ class Run:
         self._singles: list[Target] = []
         self._pairs: list[Target] = []
         """Those of two processes, which take part in the small calls alone."""
+
+    async def through(self, names: Sequence[str]) -> None:
+        """All of it, and nothing runs any more, however it went."""
+        try:
+            await self.begin(names)
+            await self.take_turns()
+        finally:
+            await self.end()
 
     async def begin(self, names: Sequence[str]) -> None:
         """All that can be had is up and warm."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.bench.proxy import bodies, figures, others
-from tests.bench.proxy.__main__ import main
+from tests.bench.proxy import bodies, figures, others, runs
+from tests.bench.proxy.__main__ import QUICK, main
 from tests.bench.proxy.runs import Told
 from tests.bench.proxy.targets import Bench, Unavailable
 
@@ -44,6 +45,12 @@ def test_nothing_fails_and_every_stream_ends(told: Told, target: str) -> None:
 
 def test_what_cannot_be_had_is_skipped_with_a_sentence(told: Told) -> None:
     assert told["skipped"] == {"nothing": "There is no target of this name; there are " + ", ".join(_NAMES) + "."}
+
+
+async def test_a_run_that_fails_says_why_and_keeps_its_figures(tmp_path: Path) -> None:
+    told = await runs.measure(Bench(tmp_path, tmp_path), ["aiohttp"], replace(QUICK, seconds=0.0))
+    assert told["failed"]
+    assert told["targets"]["aiohttp"]["idle_mb"] > 0
 
 
 def test_a_gateway_that_cannot_be_installed_says_so(tmp_path: Path) -> None:
