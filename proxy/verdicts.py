@@ -29,7 +29,7 @@ MOST_LOADING = 256
 
 MOST_PROVEN = 20_000
 POSTGRES_SECONDS = 5.0
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when Postgres cannot be asked."""
 
 _QUERY = """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -99,3 +101,40 @@ async def test_a_call_that_ends_while_its_commit_waits_for_a_connection_leaves_n
             return call.request_id not in await rows()
 
         assert await until(gone)
+
+
+GOODBYE = b"SFATAL\0C57P01\0Mterminating connection\0\0"
+
+
+@asynccontextmanager
+async def through_a_relay(dsn: str) -> AsyncIterator[tuple[str, list[asyncio.StreamWriter]]]:
+    """The same Postgres at another port, and what writes to each of its clients."""
+    clients: list[asyncio.StreamWriter] = []
+    to = urlsplit(dsn)
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection(to.hostname, to.port)
+        clients.append(writer)
+        await asyncio.gather(pipe(reader, ours), pipe(theirs, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    yield urlunsplit(to._replace(netloc=f"{to.username}:{to.password}@127.0.0.1:{port}")), clients
+    server.close()
+
+
+async def test_a_connection_that_postgres_said_goodbye_on_is_given_up(dsn: str, call: Reservation, rows: Rows) -> None:
+    async with through_a_relay(dsn) as (at, clients):
+        journal = Journal(at, "proxy", LEASE)
+        async with working(journal):
+            await commit_another(journal, call, rows)
+            # Postgres says so when it is killed, and is not always quick to close; the driver is confused until then
+            clients[-1].write(b"E" + struct.pack(">I", len(GOODBYE) + 4) + GOODBYE)
+            await clients[-1].drain()
+            await asyncio.sleep(0.1)
+            await journal.delivering(call)
+            assert call.request_id in await rows()
