@@ -126,6 +126,7 @@ def watcher() -> None:
     """Follow the cluster, write down what pods use, and end the pods of boxes that an admin stopped."""
     from controller.clients.kubernetes import Cluster, ClusterSettings
     from controller.core.settings import load
+    from controller.domain.boxes import BoxSettings
     from controller.domain.pod_metrics import PodMetricsSettings
     from controller.workers import context, pod_metrics, stopping
     from controller.workers import watcher as watching
@@ -134,7 +135,7 @@ def watcher() -> None:
         parts, cluster, often = context.stores(), Cluster(load(ClusterSettings)), load(PodMetricsSettings)
         halt = load(stopping.StoppageSettings)
         async with asyncio.TaskGroup() as all_three:
-            all_three.create_task(watching.run(parts.database, cluster, parts.bell, stop))
+            all_three.create_task(watching.run(parts.database, cluster, parts.bell, stop, load(BoxSettings).cell))
             all_three.create_task(pod_metrics.run(parts.database, cluster, often, stop))
             all_three.create_task(stopping.run(parts.database, cluster, halt, stop))
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, select
+from sqlalchemy import Index, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -62,6 +62,15 @@ class GitHead(Base):
 
     branch: Mapped[str] = mapped_column(primary_key=True)
     sha: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class PutBack(Base):
+    """A commit of ours that puts files right, noted before its push: nobody else's look tells it from people's."""
+
+    __tablename__ = "put_backs"
+
+    sha: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(default=clock.now)
 
 
@@ -120,8 +129,19 @@ async def head(session: AsyncSession) -> str | None:
 
 
 async def move_head(session: AsyncSession, sha: str) -> None:
-    """``main`` is read up to ``sha``."""
+    """``main`` is read up to ``sha``, and with it all that we put back."""
     await session.merge(GitHead(branch=MAIN, sha=sha, at=clock.now()))
+    await session.execute(delete(PutBack))
+
+
+async def put_back(session: AsyncSession, sha: str) -> None:
+    """The commit is known as ours, from before its push until ``main`` is read up to it."""
+    await session.merge(PutBack(sha=sha, at=clock.now()))
+
+
+async def put_backs(session: AsyncSession) -> set[str]:
+    """The commits of ours that put files back and may not be read yet."""
+    return set(await session.scalars(select(PutBack.sha)))
 
 
 async def report(

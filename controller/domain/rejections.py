@@ -1,7 +1,8 @@
 """A job that a human stopped shall not be: the box is wanted as it was before it, unless a later job says otherwise.
 
 What held before is what the box's earlier jobs say, those that are in Git or on their way there. Where more than that
-has to change in Git (a box that gets new tokens, as its old ones were revoked), another job says so.
+has to change in Git (a box that gets new tokens, as its old ones were revoked), another job says so. A rev is never
+taken back, for a push may have carried it: where nothing comes after it, that job has nothing but the next one.
 """
 
 from __future__ import annotations
@@ -111,15 +112,19 @@ def _reason(job: Job) -> str:
 
 
 async def _say(session: AsyncSession, box: Box, job: Job, why: Why) -> Job | None:
-    """A job for what Git has otherwise, of the fields that the rejected job and the way back from it touched."""
+    """A job for what Git has otherwise, of the fields that the rejected job and the way back from it touched.
+
+    Where that is nothing, a later job brings Git to the box's rev, or else this one does.
+    """
     said = (await _around(session, job))[0] | await _later(session, job)
     wanted = boxes.spec(box, await connections.in_manifest(session, box.id))
     touched = (job.fields.keys() | {"secrets"}) - {"rev"}
     changed = {name: wanted[name] for name in touched if name in said and said[name] != wanted[name]}
-    if not changed:
+    if not changed and box.rev > job.rev:
         return None
     box.rev += 1
-    verb = Verb.REACTIVATE if box.runs() else Verb.SUSPEND if "state" in changed else Verb.ADOPT
+    steps = Verb.REACTIVATE if box.runs() else Verb.SUSPEND if "state" in changed else Verb.ADOPT
+    verb = steps if changed else Verb.ADOPT
     fields = {"rev": box.rev, **changed}
     made = Job(box_id=box.id, verb=verb.value, rev=box.rev, fields=fields, actor=why.actor, cause=why.cause)
     session.add(made)

@@ -98,10 +98,16 @@ def by_people(repository: Repository, past: Sequence[Past], own: Collection[str]
 
 
 class Reader:
-    """Goes through commits in their order; ``standings`` are the boxes of Postgres by id."""
+    """Goes through commits in their order; ``standings`` are the boxes of Postgres by id.
 
-    def __init__(self, repository: Repository, standings: Mapping[str, Standing]) -> None:
+    ``put_backs`` are the platform's commits that put files right after a look that was not finished.
+    """
+
+    def __init__(
+        self, repository: Repository, standings: Mapping[str, Standing], put_backs: Collection[str] = ()
+    ) -> None:
         self._repository = repository
+        self._put_backs = put_backs
         self._standings = dict(standings)
         self._files: dict[str, _File] = {}
         self._contents: dict[str, bytes] = {}
@@ -117,7 +123,7 @@ class Reader:
             for file in everything.get(one.sha, []):
                 if file.path in paths and one.sha in theirs:
                     self._people(reading, one, file)
-                elif file.path in paths:
+                elif file.path in paths and not (one.sha in self._put_backs and self._track(one.sha, file).bad):
                     self._platform(reading, one, file)
         self._finish(reading)
         return reading
@@ -221,21 +227,23 @@ def message(repairs: Mapping[str, bytes | None], reports: Sequence[Report]) -> s
 
 
 def repair(repository: Repository, reading: Reading) -> str:
-    """Put the files of ``reading`` right by one commit on its tip; the sha at which ``main`` then is.
-
-    Raises PushRejected when ``main`` moved meanwhile: then read again.
-    """
+    """The commit that puts the files of ``reading`` right, not pushed; its tip if ``main`` has them so."""
     if not reading.repairs:
         return reading.tip
     commit = Commit(reading.repairs, message(reading.repairs, list(reading.reports.values())))
     [sha] = repository.chain(reading.tip, [commit])
     before, after = repository.ask("rev-parse", f"{reading.tip}^{{tree}}", f"{sha}^{{tree}}").split()
-    if before == after:
-        return reading.tip
+    return reading.tip if before == after else sha
+
+
+def push(repository: Repository, reading: Reading, sha: str) -> None:
+    """``main`` is at what ``repair`` gave.
+
+    Raises PushRejected when ``main`` moved meanwhile: then read again.
+    """
     failpoints.hit("adopt.before_push")
     repository.push(sha)
     log.warning("gitops.files_put_back", sha=sha, files=len(reading.repairs))
-    return sha
 
 
 def _concerns(path: str) -> bool:

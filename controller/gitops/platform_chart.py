@@ -266,6 +266,10 @@ class Destinations(_Values):
     kubernetes: NamedDestination
     """The API server: the service's address and those behind it."""
 
+    cells: NamedDestination | None = None
+    """The API servers of the other cells, whose kubeconfig the git writer then gets (CELLS_KUBECONFIG); None: there
+    are none."""
+
     git: Destination
     web: Destination
     mail: Destination

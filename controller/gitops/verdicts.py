@@ -130,8 +130,11 @@ def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
     own = overrides(after) if after.overrides != before.overrides else None
     if before.metadata.customer is None and known.customer_id is not None:
         note = f"{file.path}: a purchase has claimed this standby meanwhile, so nothing of this change to spec stands"
-        foreign = after.metadata.customer is not None and _owner(after, known)
-        return Verdict(faults=(note,)) if foreign else Verdict(after=after, overrides=own, notes=(note,))
+        faults = _owner(after, known) if after.metadata.customer is not None else []
+        faults += _shrunk(before, after) if own is not None else []
+        if faults:
+            return Verdict(faults=(note, *(f"{file.path}: {fault}" for fault in faults)))
+        return Verdict(after=after, overrides=own, notes=(note,))
     fields = differences(before, after)
     faults = [*_owner(after, known), *_life(fields, known)]
     notes = [
@@ -150,6 +153,13 @@ def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
         return Verdict(faults=tuple(f"{file.path}: {fault}" for fault in faults))
     unowned = known.customer_id is None
     return Verdict(after=after, fields=fields, overrides=own, notes=tuple(notes), standby=unowned)
+
+
+def _shrunk(before: Manifest, after: Manifest) -> list[str]:
+    """What is wrong with the overrides of ``after`` over the spec of ``before``."""
+    asked = after.overrides.volume_gib
+    size, least = before.spec.volume_gib if asked is None else asked, volume(before)
+    return [f"a volume never shrinks: it has {least} GiB and would get {size}"] if size < least else []
 
 
 def _owner(after: Manifest, known: Standing) -> list[str]:

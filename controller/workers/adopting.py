@@ -101,11 +101,14 @@ async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[
     past = await _unread(database, repository, tip)
     if not past:
         return set()
-    theirs = await asyncio.to_thread(reading_git.by_people, repository, past, await _own(database, past))
+    async with database.transaction() as session:
+        put_backs = await adoption.put_backs(session)
+    own = await _own(database, past) | put_backs
+    theirs = await asyncio.to_thread(reading_git.by_people, repository, past, own)
     touched = {place for files in theirs.values() for file in files if (place := reading_git.place_of(file.path))}
-    reader = Reader(repository, await _standings(database, {place.box_id for place in touched}))
+    reader = Reader(repository, await _standings(database, {place.box_id for place in touched}), put_backs)
     reading = await asyncio.to_thread(reader.read, tip, past, theirs)
-    sha = await asyncio.to_thread(reading_git.repair, repository, reading)
+    sha = await _put_right(database, repository, reading)
     failpoints.hit("adopt.repaired")
     async with database.transaction() as session:
         for wish in reading.wishes:
@@ -119,6 +122,16 @@ async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[
         COMMITS.labels(_outcome(report).value).inc()
         log.info("gitops.commit_adopted", sha=report.sha, actor=report.actor, boxes=report.boxes, notes=report.notes)
     return touched
+
+
+async def _put_right(database: Database, repository: Repository, reading: Reading) -> str:
+    """The sha at which ``main`` is once its files are right; a commit that this takes is known as ours beforehand."""
+    sha = await asyncio.to_thread(reading_git.repair, repository, reading)
+    if sha != reading.tip:
+        async with database.transaction() as session:
+            await adoption.put_back(session, sha)
+        await asyncio.to_thread(reading_git.push, repository, reading, sha)
+    return sha
 
 
 async def _unread(database: Database, repository: Repository, tip: str) -> list[Past]:

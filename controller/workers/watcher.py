@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 from controller.clients import argocd
 from controller.clients.argocd import Observed
@@ -39,11 +40,12 @@ class Deaf(Permanent):
     """Raised to end the process, which is then started again: nothing would ever arrive here."""
 
 
-async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asyncio.Event) -> None:
-    """Follow the cluster until ``stop`` is set; after any break it lists again, so nothing is missed.
+async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asyncio.Event, cell: str = "") -> None:
+    """Follow the cluster of ``cell`` until ``stop`` is set; after any break it lists again, so nothing is missed.
 
-    However it ends, nothing of it goes on. Raises Deaf when the thread that listens has died of something that is not
-    ours.
+    What it shows counts for that cell's boxes alone, whatever its Applications say; for an empty one they say where
+    they are. However it ends, nothing of it goes on. Raises Deaf when the thread that listens has died of something
+    that is not ours.
     """
     arrivals: asyncio.Queue[Change] = asyncio.Queue()
     ending = threading.Event()
@@ -51,7 +53,7 @@ async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asynci
     follower = threading.Thread(target=_follow, args=(cluster, loop, arrivals, ending), daemon=True)
     follower.start()
     try:
-        await _handle(database, cluster, bell, stop, arrivals, follower)
+        await _handle(database, cluster, bell, stop, arrivals, follower, Books(database, cell))
     finally:
         ending.set()
         await asyncio.to_thread(_leave, cluster, follower)
@@ -64,9 +66,9 @@ async def _handle(
     stop: asyncio.Event,
     arrivals: asyncio.Queue[Change],
     follower: threading.Thread,
+    books: Books,
 ) -> None:
     loop = asyncio.get_running_loop()
-    books = Books(database)
     waiting: dict[str, Observed] = {}
     again_at = loop.time() + LOOK_AGAIN_SECONDS
     while not stop.is_set():
@@ -100,13 +102,15 @@ def _leave(cluster: Cluster, follower: threading.Thread) -> None:
 class Books:
     """What is on record of every Application; one that says nothing new costs no query."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cell: str = "") -> None:
+        """``cell``: whose cluster is followed; empty: the Applications say it."""
         self._database = database
+        self._cell = cell
         self._known: dict[str, Look] = {}
 
     async def enter(self, change: Change) -> Observed:
         """The look is on record, unless Postgres is away: then the next one is. What it shows."""
-        seen = argocd.read(change.object)
+        seen = self._read(change)
         look = _look(seen)
         if self._known.get(seen.box_id) != look:
             try:
@@ -124,7 +128,7 @@ class Books:
 
     async def close(self, change: Change) -> str:
         """There is no such Application any more; its name."""
-        seen = argocd.read(change.object)
+        seen = self._read(change)
         name = seen.box_id
         self._known.pop(name, None)
         try:
@@ -134,6 +138,10 @@ class Books:
             FAILURES.labels(error.code).inc()
             log.warning("watcher.record_failed", box_id=name, error=str(error))
         return name
+
+    def _read(self, change: Change) -> Observed:
+        seen = argocd.read(change.object)
+        return replace(seen, cell=self._cell) if self._cell else seen
 
 
 async def _moves(database: Database, cluster: Cluster, bell: Doorbell, look: Observed) -> bool:

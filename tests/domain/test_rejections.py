@@ -59,9 +59,14 @@ async def in_git(session: AsyncSession, box: Box) -> dict[str, object]:
 
 
 async def assert_written(session: AsyncSession, box: Box) -> None:
-    """Git will say what the box is wanted to be, but for a rev that nobody needs to write."""
+    """Git will say what the box is wanted to be, rev and all."""
     wanted = boxes.spec(box, await connections.in_manifest(session, box.id))
-    assert {**await in_git(session, box), "rev": box.rev, "deletion": box.deletion} == wanted
+    assert {**await in_git(session, box), "deletion": box.deletion} == wanted
+
+
+def assert_only_a_rev(made: Job | None, box: Box) -> None:
+    assert made is not None
+    assert (made.verb, made.fields, made.rev) == ("adopt", {"rev": box.rev}, box.rev)
 
 
 async def test_a_standby_whose_end_is_rejected_stands_by_again_with_new_tokens(
@@ -85,15 +90,26 @@ async def test_a_rejected_end_brings_the_box_back_with_new_tokens(session: Async
     await assert_written(session, box)
 
 
-async def test_a_rejected_suspension_leaves_the_box_running_and_needs_no_job(
+async def test_a_rejected_suspension_leaves_the_box_running_and_git_gets_its_rev(
     session: AsyncSession, mint: Mint, box: Box
 ) -> None:
     job = await held(session, await lifecycle.suspend(session, box, STRIPE, lifecycle.PAYMENT))
-    assert await reject(session, mint, job) is None
+    made = await reject(session, mint, job)
     assert (box.state, box.suspended_for, job.state) == ("active", [], JobState.REJECTED)
     assert job.error == "job_rejected (by=admin, reason=nobody left, held_for=cap_reached)"
-    assert await jobs.claim(session) == []
+    assert_only_a_rev(made, box)
+    assert await jobs.claim(session) == [made]
     await assert_written(session, box)
+
+
+async def test_a_box_begins_anew_once_git_has_the_rev_of_a_rejection(
+    session: AsyncSession, mint: Mint, box: Box
+) -> None:
+    job = await held(session, await lifecycle.suspend(session, box, STRIPE, lifecycle.PAYMENT))
+    made = await reject(session, mint, job)
+    assert made is not None
+    close(made)
+    assert ((await retries.renew(session, box, ADMIN)).rev, job.rev, made.rev) == (4, 2, 3)
 
 
 async def test_a_box_that_is_suspended_for_another_reason_too_stays_so(
@@ -114,9 +130,8 @@ async def test_a_rejected_resize_stays_away_until_another_plan_is_paid_for(
     assert row is not None
     assert row.stripe_id is not None
     facts = factories.facts(None, PlanName.TEAM, stripe_id=row.stripe_id)
-    assert (
-        await reject(session, mint, await held(session, await lifecycle.converge(session, mint, facts, STRIPE))) is None
-    )
+    job = await held(session, await lifecycle.converge(session, mint, facts, STRIPE))
+    assert_only_a_rev(await reject(session, mint, job), box)
     assert (box.plan, box.volume_gib) == ("pro", 10)
     assert await lifecycle.converge(session, mint, facts, STRIPE) is None
     await assert_written(session, box)
@@ -140,7 +155,9 @@ async def test_a_rejected_step_of_the_retention_begins_it_anew(session: AsyncSes
     for verb, state, deletion in (("approve", "condemned", "held"), ("erase", "condemned", "approved")):
         [job] = await lifecycle.end_retention(session, NOW)
         assert job.verb == verb
-        assert await reject(session, mint, await held(session, job)) is None
+        made = await reject(session, mint, await held(session, job))
+        assert made is not None
+        close(made)
         assert (box.state, box.deletion, box.condemned_at != began) == (state, deletion, True)
         [again] = await lifecycle.end_retention(session, NOW)
         close(again)
@@ -155,7 +172,7 @@ async def test_a_start_that_failed_leaves_the_box_stopped_by_the_admin(
     job = await lifecycle.reactivate(session, mint, box, STRIPE, lifecycle.PAYMENT)
     assert job is not None
     jobs.failed(job, Permanent("no"))
-    assert await reject(session, mint, job) is None
+    assert_only_a_rev(await reject(session, mint, job), box)
     assert (box.state, box.suspended_for) == ("suspended", ["admin"])
     await assert_written(session, box)
 

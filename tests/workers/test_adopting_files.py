@@ -12,6 +12,7 @@ from sqlalchemy import select
 from controller.core import failpoints
 from controller.core.failpoints import InjectedFault
 from controller.domain import boxes, lifecycle
+from controller.domain.adoption import OpsCommit
 from controller.domain.boxes import Box
 from controller.domain.drafts import Draft
 from controller.domain.jobs import JobState
@@ -156,6 +157,8 @@ async def test_a_look_that_breaks_off_is_done_again_once(
     assert (len(await ops.jobs()), await ops.equal(), ops.manifest().spec.thinking) == (2, True, "high")
     subjects = remotes.git(ops.remote, "log", "--format=%s", "main").splitlines()
     assert len([line for line in subjects if line.startswith("boxes: put back")]) == 1
+    async with ops.database.transaction() as session:
+        assert [row.actor for row in await session.scalars(select(OpsCommit))] == ["ops:ops@example.com"]
 
 
 class Racing(Repository):

@@ -93,6 +93,15 @@ async def test_what_ops_ask_of_a_standby_that_a_purchase_has_just_claimed_does_n
     assert {job.state for job in await ops.jobs()} <= {JobState.DONE, JobState.COMMITTED}
 
 
+async def test_overrides_that_would_shrink_the_volume_of_a_standby_just_claimed_are_put_back(ops: Ops) -> None:
+    await claim(ops)
+    sha = ops.push(("overrides: {}", "overrides:\n  volume_gib: 5"))
+    await ops.look()
+    told, box = await ops.told(sha), await ops.box()
+    assert (told.outcome, "never shrinks" in told.notes[-1], box.overrides) == ("restored", True, {})
+    assert (ops.manifest().metadata.customer, await ops.equal()) == (box.customer_id, True)
+
+
 async def test_reverting_a_claim_is_refused(ops: Ops) -> None:
     before = ops.content()
     await claim(ops)

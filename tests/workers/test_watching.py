@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from controller.clients import kubernetes
-from controller.clients.kubernetes import Cluster, ClusterSettings
+from controller.clients.kubernetes import Change, Cluster, ClusterSettings
 from controller.core.db import Database
 from controller.core.queue import Doorbell
 from controller.core.settings import QueueSettings
@@ -24,6 +24,7 @@ from controller.workers import provisioning, watcher
 from tests.clients.test_kubernetes import ARGO, add, reached, server
 from tests.proxy.conftest import bought
 from tests.proxy.waiting import until
+from tests.sandbox.cluster import objects
 from tests.sandbox.cluster.conftest import own_cluster
 from tests.sandbox.cluster.running import Cluster as Live
 from tests.sandbox.cluster.serving import Served
@@ -71,6 +72,18 @@ async def is_synced(database: Database, box_id: str, rev: int = 1) -> bool:
     async with database.transaction() as session:
         found = [job for job in await jobs.open_of(session, box_id, JobState.SYNCED) if job.rev == rev]
     return bool(found)
+
+
+async def test_a_watcher_speaks_for_its_own_cell_whatever_an_application_says(database: Database) -> None:
+    box_id, _ = await bought(database)
+    values = {"cell": {"name": "local"}, "spec": {"rev": 1, "state": "active"}}
+    change = Change("MODIFIED", objects.application(box_id, "argocd"))
+    change.object["spec"] = {"source": {"helm": {"valuesObject": values}}}
+    assert (await watcher.Books(database, "us1-a").enter(change)).cell == "us1-a"
+    assert await sighting(database, box_id) is None
+    await watcher.Books(database, "local").enter(change)
+    await watcher.Books(database, "us1-a").close(change)
+    assert await sighting(database, box_id) is not None
 
 
 async def test_what_an_application_says_is_kept_until_it_is_gone(

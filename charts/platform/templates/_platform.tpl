@@ -15,7 +15,7 @@
 - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: nango}}}]
   ports: [{protocol: TCP, port: http}]
 {{- end }}
-{{- else }}
+{{- else if $to }}
 - to:
     {{- if get ($root.Values.stores | default dict) $kind }}
     - podSelector: {matchLabels: {app.kubernetes.io/name: {{ $kind }}}}
@@ -96,6 +96,11 @@ imagePullSecrets: [{name: {{ . }}}]
 {{- $llm := (ternary (index . 1).several (index . 1).direct (not (empty (index . 0).Values.settings.llm_catalog)) | default dict).secrets | default list }}
 {{- $beside := and (index . 1).several (include "platform.translated" (index . 0)) "TRANSLATOR_TOKEN" }}
 {{- concat (index . 1).secrets $llm (list $beside $push $sign $forge $cache | compact) | toJson }}
+{{- end }}
+
+{{/* The secret with the other cells' kubeconfig, if there are any and the process asks them. Takes what platform.secrets does. */}}
+{{- define "platform.cells" -}}
+{{- if (index . 0).Values.destinations.cells }}{{ with (index . 1).cells }}{{ . }}{{ end }}{{ end }}
 {{- end }}
 
 {{/* Not empty if the catalog has a provider that the translator speaks to. */}}

@@ -107,7 +107,9 @@ async def test_a_rejected_job_is_over_and_its_box_as_before(house: House) -> Non
         jobs.park(await session.get_one(Job, asked), ApprovalNeeded("cap_reached"))
     path, said = f"/admin/jobs/{asked}/reject", {"reason": "they wrote that they did not mean it"}
     answers = [await house.admin("POST", path, json=said) for _ in range(2)]
-    assert (answers[0].json(), code(answers[1])) == ({"job_id": asked, "followed_by": None}, "job_not_held")
+    async with house.database.transaction() as session:
+        after = (await session.scalars(select(Job).where(Job.box_id == held.id, Job.verb == "adopt"))).one()
+    assert (answers[0].json(), code(answers[1])) == ({"job_id": asked, "followed_by": after.id}, "job_not_held")
     (shown,) = (await house.admin("GET", "/admin/jobs", params={"state": "rejected"})).json()
     assert (shown["id"], "they wrote" in shown["error"]) == (asked, True)
     assert (await house.admin("GET", f"/admin/boxes/{held.id}")).json()["spec"]["plan"] == "pro"
