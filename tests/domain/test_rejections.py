@@ -197,11 +197,3 @@ async def test_a_reason_is_one_line(session: AsyncSession, mint: Mint, box: Box,
     job = await held(session, await lifecycle.suspend(session, box, ADMIN))
     with pytest.raises(Invalid):
         await rejections.reject(session, mint, job.id, ADMIN, reason)
-
-
-async def test_a_box_that_is_as_it_was_before_a_rejected_job_can_begin_anew(
-    session: AsyncSession, mint: Mint, box: Box
-) -> None:
-    assert await reject(session, mint, await held(session, await lifecycle.suspend(session, box, ADMIN))) is None
-    job = await retries.renew(session, box, ADMIN)
-    assert (job.verb, job.fields, box.rev) == ("reactivate", {"rev": 3}, 3)
