@@ -96,18 +96,12 @@ class Proxy:
 
     async def answer(self, request: Request, dialect: Dialect) -> Response:
         """``POST`` to an endpoint of the models: the upstream's answer, measured; our errors in the endpoint's form."""
+        status = 500  # what the server answers, and logs, where an error escapes that nobody foresaw
         try:
-            response = await self._answer(request, dialect)
-        except CloudError as error:
-            if error.status >= 500:
-                log.warning("proxy.failed", request_id=naming.of(request), error=str(error))
-            response = dialect.error(error)
-        except ClientDisconnect:
-            response = Response(status_code=CLIENT_LEFT)
-        except Exception:
-            self._counters.by_status[500].inc()  # which is what the server answers, and logs
-            raise
-        self._counters.by_status[response.status_code].inc()
+            response = await self._told(request, dialect)
+            status = response.status_code
+        finally:
+            self._counters.by_status[status].inc()
         return response
 
     async def models(self, request: Request) -> Response:
@@ -145,6 +139,16 @@ class Proxy:
         if not given and (key := request.headers.get("x-api-key")):
             given = f"Bearer {key}"
         return shown(given or "", self._pepper), partial(address_of, request, self._settings.trusted_proxies)
+
+    async def _told(self, request: Request, dialect: Dialect) -> Response:
+        try:
+            return await self._answer(request, dialect)
+        except CloudError as error:
+            if error.status >= 500:
+                log.warning("proxy.failed", request_id=naming.of(request), error=str(error))
+            return dialect.error(error)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_LEFT)
 
     async def _answer(self, request: Request, dialect: Dialect) -> Response:
         token, address = self._caller(request)
