@@ -55,9 +55,7 @@ async def renew(session: AsyncSession, box: Box, why: Why) -> Job:
     """
     # what was rejected never reached Git, and the box is wanted without it
     standing = select(Job).where(Job.box_id == box.id, Job.state != JobState.REJECTED).order_by(Job.rev.desc())
-    [newest] = await session.scalars(
-        standing.limit(1)
-    )  # what was rejected never reached Git, and the box is without it
+    [newest] = await session.scalars(standing.limit(1))
     if newest.verb == Verb.RETIRE or newest.state not in _IN_GIT:
         raise Conflict("box_not_renewable", box=box.id, verb=newest.verb, state=newest.state)
     verb = _AGAIN.get(newest.verb, newest.verb)
