@@ -135,7 +135,7 @@ KEPT = [
 
 
 @LENGTHS
-@pytest.mark.parametrize(("dialect", "given", "sent"), KEPT, ids=str)
+@pytest.mark.parametrize(("dialect", "given", "sent"), KEPT)
 def test_nothing_is_kept_at_the_provider(
     dialect: Dialect, given: dict[str, bool], sent: bool | None, size: int
 ) -> None:
