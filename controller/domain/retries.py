@@ -53,7 +53,9 @@ async def renew(session: AsyncSession, box: Box, why: Why) -> Job:
     It is done when the box's newest job would be. The caller holds the box's lock. Raises Conflict for a box that is
     retired, or whose newest job has not reached Git yet.
     """
-    [newest] = await session.scalars(select(Job).where(Job.box_id == box.id, Job.rev == box.rev))
+    # what was rejected never reached Git, and the box is wanted without it
+    standing = select(Job).where(Job.box_id == box.id, Job.state != JobState.REJECTED).order_by(Job.rev.desc())
+    [newest] = await session.scalars(standing.limit(1))
     if newest.verb == Verb.RETIRE or newest.state not in _IN_GIT:
         raise Conflict("box_not_renewable", box=box.id, verb=newest.verb, state=newest.state)
     verb = _AGAIN.get(newest.verb, newest.verb)

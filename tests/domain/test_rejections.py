@@ -197,3 +197,12 @@ async def test_a_reason_is_one_line(session: AsyncSession, mint: Mint, box: Box,
     job = await held(session, await lifecycle.suspend(session, box, ADMIN))
     with pytest.raises(Invalid):
         await rejections.reject(session, mint, job.id, ADMIN, reason)
+
+
+async def test_a_box_whose_newest_job_was_rejected_and_nothing_followed_can_begin_anew(
+    session: AsyncSession, box: Box
+) -> None:
+    (await held(session, await lifecycle.suspend(session, box, ADMIN))).state = JobState.REJECTED
+    await session.flush()
+    job = await retries.renew(session, box, ADMIN)
+    assert (job.verb, job.fields, box.rev) == ("reactivate", {"rev": 3}, 3)
