@@ -135,6 +135,8 @@ class Upstream:
 
     def _ordered(self, routes: tuple[Route, ...]) -> list[Route]:
         """The catalog's order, but those that were last seen failing come last."""
+        if len(routes) == 1:
+            return [*routes]
         return sorted(routes, key=lambda route: not self._breaker(route).ready)
 
     def _breaker(self, route: Route) -> Breaker:

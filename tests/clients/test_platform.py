@@ -82,7 +82,7 @@ async def test_a_job_is_rejected_with_a_reason(database: Database, admin: Run) -
         assert suspended is not None
         jobs.park(suspended, ApprovalNeeded("cap_reached"))
     result = await asyncio.to_thread(admin, "jobs", "reject", suspended.id, "--reason", "not this one")
-    assert f"rejected: {suspended.id}" in result.output.splitlines()
+    assert f"rejected: {suspended.id}, followed by " in result.output
     refused = await asyncio.to_thread(admin, "jobs", "reject", made.id, "--reason", "not this one")
     assert "job_not_rejectable" in str(refused.exception)
 

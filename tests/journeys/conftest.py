@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.core import failpoints
 from controller.sandbox import accounts
 from controller.sandbox.journey import Customer
 from controller.sandbox.stack import Stack
@@ -58,6 +59,7 @@ def bought() -> Iterator[Bought]:
             run.run(stack.__aexit__(None, None, None))
             accounts.remove(folder / "data")
             shutil.rmtree(folder, ignore_errors=True)
+    failpoints._armed.cache_clear()  # what a test in this process hit meanwhile, it read from that environment
 
 
 async def _buy(customer: Customer) -> str:
