@@ -36,6 +36,7 @@ from proxy.errors import ModelNotAllowed
 from proxy.gate import Admission, UsedUp
 from proxy.guesses import address_of
 from proxy.leaving import unless_left
+from proxy.postgres import LOST
 from proxy.routes import Route as ProviderRoute
 from proxy.routes import Routes, plan
 from proxy.settings import LedgerSettings, ProxySettings
@@ -123,7 +124,7 @@ class Proxy:
         try:
             async with asyncio.timeout(2):
                 await self._pool.fetchval("SELECT 1")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except LOST:
             return Response(b'{"status":"database away"}', 503, media_type="application/json")
         return Response(b'{"status":"ready"}', media_type="application/json")
 

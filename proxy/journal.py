@@ -17,6 +17,7 @@ import orjson
 from controller.core import log as logs
 from controller.core.errors import Temporary
 from controller.domain.measured import Measured
+from proxy.postgres import LOST
 
 log = logs.get(__name__)
 
@@ -27,7 +28,6 @@ PATIENCE_SECONDS = 5.0
 """How long a first byte waits for Postgres; then the call is refused, with nothing of it sent."""
 
 RETRY_SECONDS = 0.2
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 _COLUMNS = (
     ("request_id", "text"), ("proxy_id", "text"), ("box_id", "text"), ("period_start", "timestamptz"),

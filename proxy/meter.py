@@ -18,8 +18,8 @@ from controller.core import clock, failpoints
 from controller.core import log as logs
 from controller.domain.measured import ROLL_UP, STREAM, Measured
 from proxy import scripts
-from proxy.journal import LOST
 from proxy.lines import Line, RedisAway
+from proxy.postgres import LOST
 
 log = logs.get(__name__)
 

@@ -15,7 +15,8 @@ from controller.core.errors import Temporary, foreign
 from proxy import scripts
 from proxy.journal import Reservation, insert
 from proxy.lines import Line, Reply
-from proxy.verdicts import LOST, POSTGRES_SECONDS, Verdict
+from proxy.postgres import LOST
+from proxy.verdicts import POSTGRES_SECONDS, Verdict
 
 AT_ONCE = 4
 MOST_WAITING = 64

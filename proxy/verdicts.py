@@ -19,6 +19,7 @@ from controller.domain import plans, token_format
 from controller.domain.states import State
 from proxy import scripts
 from proxy.lines import Line, RedisAway
+from proxy.postgres import LOST
 
 log = logs.get(__name__)
 
@@ -29,8 +30,6 @@ MOST_LOADING = 256
 
 MOST_PROVEN = 20_000
 POSTGRES_SECONDS = 5.0
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What asyncpg raises when Postgres cannot be asked."""
 
 _QUERY = """
 SELECT t.hash, t.refusal, t.revoked_at IS NOT NULL AS revoked, b.state, b.plan, b.locale, b.customer_id,

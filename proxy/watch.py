@@ -14,8 +14,8 @@ from controller.core import log as logs
 from controller.core.errors import Temporary
 from proxy.calls import OpenCalls
 from proxy.gate import Gate
-from proxy.journal import LOST
 from proxy.lines import RedisAway
+from proxy.postgres import LOST
 from proxy.quotas import Quotas
 from proxy.verdicts import Verdicts
 
