@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,23 +62,11 @@ class Counters:
     """What ``/metrics`` shows."""
 
     registry: CollectorRegistry
-    by_status: Mapping[int, Counter]
+    requests: Counter
     input: Counter
     output: Counter
     seconds: Histogram
     breakers: Gauge
-
-
-class _ByStatus(dict[int, Counter]):
-    """Counters found without making a label anew; each is made when it is first asked for."""
-
-    def __init__(self, make: Callable[[int], Counter]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, status: int) -> Counter:
-        made = self[status] = self._make(status)
-        return made
 
 
 class Proxy:
@@ -102,7 +90,7 @@ class Proxy:
             response = await self._told(request, dialect)
             status = response.status_code
         finally:
-            self._counters.by_status[status].inc()
+            self._counters.requests.labels(status).inc()
         return response
 
     async def models(self, request: Request) -> Response:
@@ -299,11 +287,10 @@ def _kept(answer: Answer) -> dict[str, str]:
 
 def _counters() -> Counters:
     registry = metrics.registry()
-    requests = Counter("proxy_requests", "Answers by status", ["status"], registry=registry)
     tokens = Counter("proxy_tokens", "Tokens measured", ["direction"], registry=registry)
     return Counters(
         registry=registry,
-        by_status=_ByStatus(requests.labels),
+        requests=Counter("proxy_requests", "Answers by status", ["status"], registry=registry),
         input=tokens.labels("input"),
         output=tokens.labels("output"),
         seconds=Histogram("proxy_upstream_seconds", "Time to the upstream's first bytes", registry=registry),

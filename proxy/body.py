@@ -119,7 +119,7 @@ async def read(request: Request) -> bytes:
         if size > MAX_BYTES:
             raise TooLarge("body_too_large", limit_bytes=MAX_BYTES)
         more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:

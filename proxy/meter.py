@@ -133,9 +133,10 @@ class Meter:
         _, streamed = await asyncio.gather(self._settle(batch), self._stream(measured))
         if streamed:
             failpoints.hit("proxy.handed_on")
-        for one in measured:
-            if not streamed and not await self._insert(one):
-                return False  # the rest would wait for the same Postgres, each for seconds
+        else:
+            for one in measured:
+                if not await self._insert(one):
+                    return False  # the rest would wait for the same Postgres, each for seconds
         self._handed |= {one.request_id: (one, time.monotonic()) for one in measured}
         return True
 

@@ -11,7 +11,6 @@ IDLE_CONNECTION_SECONDS = 4.0
 """How long a connection is kept for the next call. 4 s: servers on uvicorn, such as vLLM's, close after 5, and a call
 that is sent just then fails without an answer; a second try could be charged twice."""
 
-
 CONNECT_SECONDS = 5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -87,7 +88,9 @@ class Upstream:
         self._timeouts = {stream: patience.of(stream=stream) for stream in (False, True)}
         self._hesitation = settings.upstream_hesitation.total_seconds()
         self._secrets = [secret.encode() for secret in sorted(routes.secrets(), key=len, reverse=True)]
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers = defaultdict[str, Breaker](Breaker)
+        """Each provider's, by its name."""
+
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Upstream:
@@ -135,22 +138,14 @@ class Upstream:
 
     def _ordered(self, routes: tuple[Route, ...]) -> list[Route]:
         """The catalog's order, but those that were last seen failing come last."""
-        if len(routes) == 1:
-            return [*routes]
-        return sorted(routes, key=lambda route: not self._breaker(route).ready)
-
-    def _breaker(self, route: Route) -> Breaker:
-        return self._breakers.setdefault(route.provider, Breaker())
+        return sorted(routes, key=lambda route: not self._breakers[route.provider].ready)
 
     async def _attempt(self, ask: Ask, route: Route, *, last: bool) -> Answer:
-        breaker = self._breaker(route)
+        breaker = self._breakers[route.provider]
         breaker.begin()
         try:
-            if last or not ask.stream:
+            async with asyncio.timeout(None if last or not ask.stream else self._hesitation):
                 answer = await self._post(ask, route)
-            else:
-                async with asyncio.timeout(self._hesitation):
-                    answer = await self._post(ask, route)
         except TimeoutError as exc:
             breaker.failed(ask.who, certain=False)
             raise UpstreamSilent("upstream_silent") from exc
@@ -179,7 +174,7 @@ class Upstream:
         except BaseException:
             response.close()
             raise
-        return Answer(response, first, route, lambda: self._breaker(route).failed(ask.who, certain=False))
+        return Answer(response, first, route, lambda: self._breakers[route.provider].failed(ask.who, certain=False))
 
     def _judged(self, answer: Answer, breaker: Breaker, ask: Ask) -> Answer:
         if answer.status in OUR_FAULT or 300 <= answer.status < 400:
