@@ -123,8 +123,9 @@ async def _say(session: AsyncSession, box: Box, job: Job, why: Why) -> Job | Non
     if not changed and box.rev > job.rev:
         return None
     box.rev += 1
-    steps = Verb.REACTIVATE if box.runs() else Verb.SUSPEND if "state" in changed else Verb.ADOPT
-    verb = steps if changed else Verb.ADOPT
+    verb = Verb.ADOPT
+    if changed and (box.runs() or "state" in changed):
+        verb = Verb.REACTIVATE if box.runs() else Verb.SUSPEND
     fields = {"rev": box.rev, **changed}
     made = Job(box_id=box.id, verb=verb.value, rev=box.rev, fields=fields, actor=why.actor, cause=why.cause)
     session.add(made)
