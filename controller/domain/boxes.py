@@ -118,6 +118,13 @@ class Box(Base):
         """Whether the desired state has a pod."""
         return State(self.state) in RUNNING
 
+    def may_be_in(self, cell: str) -> bool:
+        """Whether what ``cell`` shows under the box's name is the box's; an empty one is a cell that nobody named.
+
+        In another cell a file that people put there may have made an Application, which says nothing of the box.
+        """
+        return cell in ("", self.cell)
+
 
 async def blank(session: AsyncSession, settings: BoxSettings, plan: str) -> Box:
     """A box of the plan before anybody owns it: a standby at rev 1, in neutral words and without secrets.

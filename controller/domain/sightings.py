@@ -75,12 +75,9 @@ class Sighting(Base):
 
 
 async def record(session: AsyncSession, look: Look) -> bool:
-    """The look is on record, if it is one at a box of ours in its own cell; whether Argo CD has just begun to heal it.
-
-    An Application of its name in another cell, which a file there made, says nothing of the box.
-    """
+    """The look is on record, if it is one at a box of ours where that is; whether Argo CD has just begun to heal it."""
     box = await session.get(Box, look.box_id, with_for_update={"key_share": True, "read": True})
-    if box is None or look.cell not in ("", box.cell):
+    if box is None or not box.may_be_in(look.cell):
         return False
     row = await session.get(Sighting, look.box_id)
     quiet = not await jobs.open_of(session, look.box_id, *_MOVING)
@@ -105,5 +102,5 @@ async def record(session: AsyncSession, look: Look) -> bool:
 async def forget(session: AsyncSession, box_id: str, cell: str = "") -> None:
     """The box has no Application any more; nothing changes if the one that went was in another cell than the box."""
     box = await session.get(Box, box_id)
-    if box is not None and cell in ("", box.cell):
+    if box is not None and box.may_be_in(cell):
         await session.execute(delete(Sighting).where(Sighting.box_id == box_id))

@@ -123,11 +123,11 @@ async def observe(database: Database, cluster: Cluster, seen: Observed, bell: Do
 
     It may while a pod or namespace is still going, and while a job that the cluster runs already is not yet recorded
     as committed: the writer pushes first and writes that down second. Without a bell, what the customer has to be
-    told now waits for the sweeper. An Application in another cell than the box's, left behind by a file that people put
-    there for a moment, says nothing of the box.
+    told now waits for the sweeper. What another cell than the box's shows proves nothing.
     """
     async with database.transaction() as session:
-        if seen.cell and Place(seen.cell, seen.box_id) not in await boxes.places(session, [seen.box_id]):
+        box = await session.get(Box, seen.box_id)
+        if box is None or not box.may_be_in(seen.cell):
             return False
         unseen = await jobs.open_of(session, seen.box_id, JobState.QUEUED, JobState.COMMITTED)
         await boxes.examined(session, seen.box_id, None if seen.is_well() else seen.illness())
