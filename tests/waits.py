@@ -6,6 +6,9 @@ from sqlalchemy import text
 
 from controller.core.db import Database
 
+PATIENCE = 60.0
+"""For what takes a moment, on a machine that is busy otherwise: only a test that fails waits so long."""
+
 
 async def blocked(database: Database) -> bool:
     """Whether somebody waits for another's lock in this database."""

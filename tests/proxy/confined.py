@@ -43,21 +43,15 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
 async def answers(folder: Path) -> dict[str, list[int]]:
     """The statuses of a call in one piece and of a stream, over each wire."""
     import httpx
-    from pydantic import SecretStr
 
     from controller.sandbox.llm.app import create_app
     from proxy import translator
-    from proxy.settings import TranslatorSettings
-    from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, TOOLS, WIRES, catalog
+    from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, TOOLS, WIRES, translating
     from tests.sandbox.stripe.serving import serving
 
     with serving(create_app(folder, KEY)) as model:
         httpx.put(f"{model}/_control/script", json={"replies": [{"text": "oi", "tool_calls": CALLS}] * 9})
-        keys = {name: SecretStr(KEY) for name in WIRES}
-        settings = TranslatorSettings(
-            translator_token=SecretStr(TOKEN), llm_catalog=catalog(model), translated_keys=keys
-        )
-        app = translator.create(settings)
+        app = translator.create(translating(model))
         headers = {"authorization": f"Bearer {TOKEN}"}
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here", headers=headers)
         found: dict[str, list[int]] = {}

@@ -8,15 +8,16 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from controller.core import clock, ids
+from controller.core import ids
 from proxy.calls import RENEWED_AT_ONCE, Books, Call, OpenCalls
 from proxy.catalog import Prices
 from proxy.gate import Admission
-from proxy.journal import Journal, Reservation
+from proxy.journal import Journal
 from proxy.lines import Line
 from proxy.meter import Meter
 from proxy.reading import Reader
 from proxy.verdicts import Token, Verdict
+from tests.proxy.reserved import reservation
 
 LEASE = timedelta(seconds=30)
 NOWHERE = "redis://127.0.0.1:1"
@@ -32,13 +33,9 @@ async def books() -> Books:
 
 def opened(books: Books) -> Call:
     """A call of whose answer four tokens went out."""
-    now, box_id = clock.now(), ids.new()
-    verdict = Verdict(box_id, "customer", True, "starter", "en", "", now, None)
-    row = Reservation(
-        request_id=ids.new(), proxy_id="proxy", box_id=box_id, period_start=now, model="small", held_tokens=100,
-        input_tokens=10, at=now, quota_key="oc:quota:x",
-    )  # fmt: skip
-    call = Call(Token("lookup", box_id, "secret"), Admission(verdict, row, 90, 0.0), Reader(hide_usage=False),
+    row = reservation(ids.new())
+    verdict = Verdict(row.box_id, "customer", True, "starter", "en", "", row.at, None)
+    call = Call(Token("lookup", row.box_id, "secret"), Admission(verdict, row, 90, 0.0), Reader(hide_usage=False),
                 Prices(), books)  # fmt: skip
     call.reader.delivered_bytes = 16
     return call

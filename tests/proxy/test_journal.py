@@ -12,10 +12,10 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from controller.core import clock, ids
 from controller.core.db import Database
 from proxy.journal import Journal, Reservation
 from tests.proxy.conftest import bought
+from tests.proxy.reserved import reservation
 from tests.proxy.waiting import until
 
 LEASE = timedelta(seconds=30)
@@ -37,11 +37,7 @@ async def rows(dsn: str) -> AsyncIterator[Rows]:
 @pytest.fixture
 async def call(database: Database) -> Reservation:
     box_id, _ = await bought(database)
-    now = clock.now()
-    return Reservation(
-        request_id=ids.new(), proxy_id="proxy", box_id=box_id, period_start=now, model="small", held_tokens=100,
-        input_tokens=10, at=now, quota_key="oc:quota:x",
-    )  # fmt: skip
+    return reservation(box_id)
 
 
 @asynccontextmanager
@@ -55,10 +51,7 @@ async def working(journal: Journal) -> AsyncIterator[None]:
 
 async def commit_another(journal: Journal, call: Reservation, rows: Rows) -> None:
     """Return once everything that the journal was told before is committed."""
-    other = Reservation(
-        request_id=ids.new(), proxy_id="proxy", box_id=call.box_id, period_start=call.at, model="small",
-        held_tokens=1, input_tokens=1, at=call.at, quota_key="oc:quota:x",
-    )  # fmt: skip
+    other = reservation(call.box_id)
     await journal.delivering(other)
     assert other.request_id in await rows()
 

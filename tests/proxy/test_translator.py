@@ -10,11 +10,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from pydantic import SecretStr
 
 from proxy import translator
-from proxy.settings import TranslatorSettings
-from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, WIRES, Wires, ask, catalog, client, wires
+from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, WIRES, Wires, ask, client, translating, wires
 from tests.sandbox.stripe.serving import serving
 
 __all__ = ["client", "wires"]
@@ -161,10 +159,7 @@ async def test_what_cannot_be_translated_is_the_requests_fault(wires: Wires, cha
 
 
 async def test_a_call_that_is_one_too_many_is_503_and_counted(wires: Wires) -> None:
-    settings = TranslatorSettings(
-        translator_token=SecretStr(TOKEN), llm_catalog=catalog(wires.model), translator_most=1,
-        translated_keys={name: SecretStr(KEY) for name in ("anthropic", "gemini", "other")},
-    )  # fmt: skip
+    settings = translating(wires.model, translator_most=1)
     wires.script({"text": "one two three four five", "stall_after": 4}, "x")
     body = {"model": "anthropic", "messages": MESSAGES}
     with serving(translator.create(settings)) as base:

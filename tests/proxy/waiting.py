@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-ValueT = TypeVar("ValueT")
+from tests.waits import PATIENCE
 
-PATIENCE = 60.0
-"""For what takes a moment, on a machine that is busy otherwise: only a test that fails waits so long."""
+ValueT = TypeVar("ValueT")
 
 
 async def until(probe: Callable[[], Awaitable[ValueT]], seconds: float = PATIENCE) -> ValueT:

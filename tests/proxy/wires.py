@@ -54,6 +54,14 @@ models:
 """
 
 
+def translating(model: str, **changed: Any) -> TranslatorSettings:
+    """The translator's settings before the stand-in at ``model``."""
+    keys = {name: SecretStr(KEY) for name in ("anthropic", "gemini", "other")}
+    return TranslatorSettings(
+        translator_token=SecretStr(TOKEN), llm_catalog=catalog(model), translated_keys=keys, **changed
+    )
+
+
 @dataclass(frozen=True)
 class Wires:
     """The stand-in and the translator before it."""
@@ -87,13 +95,11 @@ class Said:
 @pytest.fixture(scope="module")
 def wires(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wires]:
     folder: Path = tmp_path_factory.mktemp("model")
-    with serving(create_app(folder, KEY)) as model:
-        keys = {name: SecretStr(KEY) for name in ("anthropic", "gemini", "other")}
-        settings = TranslatorSettings(
-            translator_token=SecretStr(TOKEN), llm_catalog=catalog(model), translated_keys=keys, upstream_idle=2
-        )
-        with serving(translator.create(settings)) as base:
-            yield Wires(model, base)
+    with (
+        serving(create_app(folder, KEY)) as model,
+        serving(translator.create(translating(model, upstream_idle=2))) as base,
+    ):
+        yield Wires(model, base)
 
 
 @pytest.fixture

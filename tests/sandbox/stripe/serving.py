@@ -12,10 +12,9 @@ from typing import TypeVar
 import uvicorn
 from starlette.types import ASGIApp
 
-ValueT = TypeVar("ValueT")
+from tests.waits import PATIENCE
 
-PATIENCE = 60.0
-"""For what takes a moment, on a machine that is busy otherwise: only a test that fails waits so long."""
+ValueT = TypeVar("ValueT")
 
 
 @contextmanager
