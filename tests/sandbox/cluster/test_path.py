@@ -96,6 +96,7 @@ def test_destroying_without_approval_is_refused_and_says_so(cluster: Cluster) ->
     box_id = cluster.running(state="condemned")
     cluster.commit(box_id, state="destroyed", rev=2)
     until(lambda: cluster.application(box_id)["status"].get("operationState", {}).get("retryCount"))
+    until(lambda: cluster.application(box_id)["status"]["conditions"])  # the next look at it says so
     status = cluster.application(box_id)["status"]
     failed = [one for one in status["operationState"]["syncResult"]["resources"] if one["status"] == "SyncFailed"]
     assert [one["kind"] for one in failed] == ["Namespace"]
