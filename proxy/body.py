@@ -9,16 +9,19 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from controller.core.errors import foreign
-from proxy import hostile, outlines, unbounded
+from proxy import hostile, unbounded
 from proxy.catalog import Endpoint, Model
 from proxy.dialects import Dialect
 from proxy.errors import BadRequest, NotSpoken, TooLarge, UnknownModel
+from proxy.outlines import Outline, Outlines
 from proxy.routes import Route, Routes
 from proxy.unbounded import parts
 
 MAX_BYTES = 10_000_000
 MOST_CHOICES = 128
-_DEVELOPER = b'"developer"'
+_OUTLINES = Outlines(part=unbounded.MARKS, developer=[b'"developer"'])
+_MAY_HAVE_PARTS = frozenset({"tools"})
+"""What may name a part and has none: a tool's parameter may well be called ``file``."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Prepared:
     body: dict[str, Any] = field(repr=False)
     """As it was parsed; what a model reads of a long one was not, and stands there as ``orjson.Fragment``."""
 
-    messages: bytes | None = field(repr=False)
-    """The text of its messages, where they were not parsed."""
+    outline: Outline | None = field(repr=False)
+    """Its top level, where its messages were not parsed."""
 
     ambiguous: bool
     """Whether it goes up as we understood it and not as it was written."""
@@ -94,9 +97,12 @@ class Prepared:
 
     def _without_developers(self) -> dict[str, Any]:
         """The messages for a provider that does not know the role, if there is one of a developer."""
-        if self.messages is not None and _DEVELOPER not in self.messages:
+        if self.outline is None:
+            messages = self.body["messages"]
+        elif "developer" in self.outline.words["messages"]:
+            messages = orjson.loads(self.outline.values["messages"])
+        else:
             return {}
-        messages = self.body["messages"] if self.messages is None else orjson.loads(self.messages)
         if not any(_is_developer(one) for one in messages):
             return {}
         return {"messages": [{**one, "role": "system"} if _is_developer(one) else one for one in messages]}
@@ -131,7 +137,8 @@ def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:
     body = _parsed(raw, dialect) if outline is None else _parsed_without(outline)
     hostile.check(body)
     dialect.check(body)
-    unbounded.check_outlined(outline or {})
+    if outline is not None and "tools" in outline.values:
+        unbounded.check_chat_tools(outline.values["tools"])
     model = body.get("model")
     if not isinstance(model, str) or model not in routes.of:
         raise UnknownModel("model_unknown", model=foreign(model))
@@ -154,7 +161,7 @@ def prepare(raw: bytes, routes: Routes, dialect: Dialect) -> Prepared:
         size_bytes=len(raw),
         raw=raw,
         body=body,
-        messages=outline["messages"] if outline else None,
+        outline=outline,
         ambiguous=unsaid or (outline is None and hostile.ambiguous(raw, body, dialect.decides)),
     )
 
@@ -170,18 +177,21 @@ def _parsed(raw: bytes, dialect: Dialect) -> dict[str, Any]:
     return body
 
 
-def _outline(raw: bytes) -> dict[str, bytes] | None:
-    """The top level of a chat whose messages need not be looked into: they are a list, and have nothing but text."""
-    outline = None if unbounded.suspected(raw) else outlines.read(raw)
-    return outline if outline and outline.get("messages", b"").startswith(b"[") else None
+def _outline(raw: bytes) -> Outline | None:
+    """A chat whose messages need not be looked into: they are a list, and have nothing but text."""
+    outline = _OUTLINES.read(raw)
+    if outline is None or not outline.values.get("messages", b"").startswith(b"["):
+        return None
+    has_parts = any("part" in seen for key, seen in outline.words.items() if key not in _MAY_HAVE_PARTS)
+    return None if has_parts else outline
 
 
-def _parsed_without(outline: dict[str, bytes]) -> dict[str, Any]:
+def _parsed_without(outline: Outline) -> dict[str, Any]:
     """All but what a model reads, which is passed on as it is."""
     try:
         return {
             key: orjson.Fragment(value) if key in hostile.CONTENT else orjson.loads(value)
-            for key, value in outline.items()
+            for key, value in outline.values.items()
         }
     except orjson.JSONDecodeError as exc:
         raise BadRequest("body_not_json") from exc

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import msgspec
+
+from proxy.words import Words
 
 SHORT_BYTES = 4096
 """Below it everything is read: that costs less than to know what can be left out."""
@@ -12,22 +16,41 @@ SHORT_BYTES = 4096
 _DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SPACE = b" \t\r\n"
 _KEY = re.compile(rb'[ \t\r\n]*(,?)[ \t\r\n]*"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*')
-_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
+_DISGUISED = "disguised"
+_DISGUISES = tuple(b"\\u00%d" % first for first in range(2, 8))
+"""How a letter of ASCII can be written so that nobody finds it who looks for the letter."""
 
 
-def read(raw: bytes) -> dict[str, bytes] | None:
-    """Each key with the text of its value; None if the whole has to be read to be sure what it says.
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A top level: each key with the text of its value, and with the groups of words that the text has."""
 
-    It is given only where every parser must come to the same: UTF-8, JSON throughout, each key once and spelled out,
-    and no letter of ASCII in disguise anywhere.
-    """
-    if len(raw) < SHORT_BYTES or not _is_utf8(raw) or _ESCAPED_ASCII.search(raw):
-        return None
-    try:
-        values = {key: bytes(value) for key, value in _DECODER.decode(raw).items()}
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return values if _spells(raw, values) else None
+    values: dict[str, bytes]
+    words: dict[str, set[str]]
+
+
+class Outlines:
+    """Reads top levels, and looks for words in their values, in groups with names."""
+
+    def __init__(self, **words: Iterable[bytes]) -> None:
+        self._words = Words(**{_DISGUISED: _DISGUISES}, **words)
+
+    def read(self, raw: bytes) -> Outline | None:
+        """The outline; None if the whole has to be read to be sure what it says.
+
+        It is given only where every parser must come to the same: UTF-8, JSON throughout, each key once and spelled
+        out, and no letter of ASCII in disguise anywhere.
+        """
+        if len(raw) < SHORT_BYTES or not _is_utf8(raw):
+            return None
+        try:
+            values = {key: bytes(value) for key, value in _DECODER.decode(raw).items()}
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        if not _spells(raw, values):
+            return None
+        words = {key: self._words.seen(value) for key, value in values.items()}
+        return None if any(_DISGUISED in seen for seen in words.values()) else Outline(values, words)
 
 
 def _spells(raw: bytes, values: dict[str, bytes]) -> bool:

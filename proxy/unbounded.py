@@ -6,7 +6,6 @@ and what is kept at the provider is anybody's. With none of it a body's bytes an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,10 +39,8 @@ _PARTS = frozenset(
 )
 """A part of these types is read elsewhere or is no text, and so is one that has such a key."""
 
-_SUSPECT = re.compile(
-    rb'"(?:image|(?:file|input_file|document|document_url|media|input_audio|audio|audio_url|input_video|video'
-    rb'|video_url)")'
-)
+MARKS = (b'"image', *(b'"%s"' % name.encode() for name in sorted(_PARTS)))
+"""Without one of these words in their text, as plain JSON, messages have no image and nothing that is refused."""
 
 _ITEMS = frozenset(
     {"message", "reasoning", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"}
@@ -61,12 +58,8 @@ class _Tool(msgspec.Struct):
     custom: _Object | None = None
 
 
-_TOOLS = msgspec.json.Decoder(list[_Tool] | None)
-
-
-def suspected(raw: bytes) -> bool:
-    """Whether a chat must be read whole: it may have an image, or what is refused. False is certain of plain JSON."""
-    return _SUSPECT.search(raw) is not None
+_Tools = list[_Tool] | None
+_TOOLS = msgspec.json.Decoder(_Tools)
 
 
 def check_chat(body: Body) -> None:
@@ -81,13 +74,21 @@ def check_chat(body: Body) -> None:
     if isinstance(body["messages"], list):
         _check_parts(body["messages"])
     if not isinstance(tools := body.get("tools"), orjson.Fragment):
-        _check_chat_tools(msgspec.json.encode(tools))
+        check_chat_tools(tools)
 
 
-def check_outlined(outline: dict[str, bytes]) -> None:
-    """Return if a chat's tools, which were not parsed, are its own. Raises BadRequest."""
-    if "tools" in outline:
-        _check_chat_tools(outline["tools"])
+def check_chat_tools(tools: object) -> None:
+    """Return if a chat's tools, parsed or as their text, are its own. Raises BadRequest.
+
+    One that has no function runs at the provider, whatever its type says: translators go by its only other key.
+    """
+    try:
+        known = _TOOLS.decode(tools) if isinstance(tools, bytes) else msgspec.convert(tools, _Tools)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise BadRequest("tool_not_supported") from exc
+    for tool in known or ():
+        if {"function": tool.function, "custom": tool.custom}.get(tool.type or "") is None:
+            raise BadRequest("tool_not_supported")
 
 
 def check_responses(body: Body) -> None:
@@ -145,17 +146,6 @@ def _check_keys(body: Body) -> None:
         dear = free is not None and value is not None and not (isinstance(value, str) and value in free)
         if dear or name in _KEYS:
             raise BadRequest("key_not_allowed", key=foreign(key))
-
-
-def _check_chat_tools(tools: bytes) -> None:
-    """One that has no function runs at the provider, whatever its type says: translators go by its only other key."""
-    try:
-        decoded = _TOOLS.decode(tools) or []
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise BadRequest("tool_not_supported") from exc
-    for tool in decoded:
-        if {"function": tool.function, "custom": tool.custom}.get(tool.type or "") is None:
-            raise BadRequest("tool_not_supported")
 
 
 def _check_tools(body: Body, *known: str) -> None:

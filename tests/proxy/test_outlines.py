@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import outlines
+from proxy import outlines, words
+from proxy.outlines import Outlines
 
 LONG = "x" * outlines.SHORT_BYTES
+OUTLINES = Outlines(fruit=[b'"apple"', b'"pear'], tool=[b"saw"])
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _TEXT,
@@ -26,15 +28,25 @@ def long(**values: Any) -> bytes:
 
 def test_each_key_has_the_text_of_its_value() -> None:
     raw = b' {"pad" : "%s" ,\n"messages":[1, 2 ],"n":2} ' % LONG.encode()
-    assert outlines.read(raw) == {"pad": f'"{LONG}"'.encode(), "messages": b"[1, 2 ]", "n": b"2"}
+    outline = OUTLINES.read(raw)
+    assert outline is not None
+    assert outline.values == {"pad": f'"{LONG}"'.encode(), "messages": b"[1, 2 ]", "n": b"2"}
+
+
+@pytest.mark.parametrize("before", [0, words.PIECE_BYTES - 5, 2 * words.PIECE_BYTES - 1], ids=["first", "torn", "late"])
+def test_each_key_has_the_words_of_its_value(before: int) -> None:
+    pad = "x" * before
+    outline = OUTLINES.read(long(messages=[pad, "pears", "apple"], tools=[pad, "apples", "seesaw"], apple=1))
+    assert outline is not None
+    assert outline.words == {"pad": set(), "messages": {"fruit"}, "tools": {"tool"}, "apple": set()}
 
 
 @given(body=st.dictionaries(_TEXT, _VALUES, max_size=5), indent=st.sampled_from([None, 1]), plain=st.booleans())
 def test_what_is_outlined_is_what_a_parser_reads(body: dict[str, Any], indent: int | None, plain: bool) -> None:
     body = {"pad": LONG, **body}
-    outline = outlines.read(json.dumps(body, indent=indent, ensure_ascii=plain).encode())
+    outline = OUTLINES.read(json.dumps(body, indent=indent, ensure_ascii=plain).encode())
     if outline is not None:
-        assert {key: json.loads(value) for key, value in outline.items()} == body
+        assert {key: json.loads(value) for key, value in outline.values.items()} == body
 
 
 @pytest.mark.parametrize(
@@ -56,4 +68,4 @@ def test_what_is_outlined_is_what_a_parser_reads(body: dict[str, Any], indent: i
          "too deep", "two of them", "cut", "a list", "short"],
 )  # fmt: skip
 def test_what_is_not_certain_is_left_to_be_read_whole(raw: bytes) -> None:
-    assert outlines.read(raw) is None
+    assert OUTLINES.read(raw) is None

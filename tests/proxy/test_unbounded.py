@@ -70,6 +70,7 @@ PARTS: list[tuple[Dialect, dict[str, Any]]] = [
     (CHAT, {"type": "file", "file": {"file_id": "file-1"}}),
     (CHAT, {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}),
     (CHAT, {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}),
+    (CHAT, {"type": "text", "text": "x", "file_id": "file-1"}),
     (CHAT, {"audio_url": {"url": "http://127.0.0.1:9/a.mp3"}}),
     (CHAT, {"type": "video_url", "video_url": {"url": "http://127.0.0.1:9/v.mp4"}}),
     (CHAT, {"type": "document_url", "document_url": "http://127.0.0.1:9/d.pdf"}),
@@ -120,6 +121,10 @@ def test_what_only_looks_like_it_is_passed_on(size: int) -> None:
     assert json.loads(made.content(9, ROUTES.of["small"][0])) == {
         "model": "small", "max_completion_tokens": 9, **given
     }  # fmt: skip
+
+
+def test_a_tool_may_name_what_no_message_may_have() -> None:
+    assert prepared(CHAT, outlines.SHORT_BYTES, tools=[FUNCTION]).outline is not None
 
 
 def test_pictures_of_an_earlier_answer_are_held_as_pictures() -> None:
