@@ -35,7 +35,7 @@ from proxy.doors import Door
 from proxy.errors import ModelNotAllowed
 from proxy.gate import Admission, UsedUp
 from proxy.guesses import address_of
-from proxy.leaving import unless_left
+from proxy.leaving import Connection, unless_left
 from proxy.postgres import LOST
 from proxy.routes import Route as ProviderRoute
 from proxy.routes import Routes, plan
@@ -155,7 +155,7 @@ class Proxy:
         try:
             ask = await self._ask(admission, prepared, _along(request, dialect))
             del prepared  # what the body took is free while the answer streams
-            response = await unless_left(request.receive, self._forward(call, ask, dialect), call.cut)
+            response = await unless_left(request.scope, self._forward(call, ask, dialect), call.cut)
         except BaseException:
             self._ended(call)
             raise
@@ -248,7 +248,7 @@ def run() -> None:
         host=settings.proxy_host,
         port=settings.proxy_port,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # whose word is taken for an address, the settings say

@@ -7,11 +7,14 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from controller.core.errors import CloudError
 
 ResultT = TypeVar("ResultT")
+LEFT = "openclaw.left"
+"""Where a request's scope has it, among ASGI's extensions."""
 
 
 class CutOff(CloudError):
@@ -20,10 +23,32 @@ class CutOff(CloudError):
     status = 403
 
 
+class Connection(HttpToolsProtocol):
+    """uvicorn's, whose requests have a future that is done when the client is gone.
+
+    ASGI tells that only to who waits for it, in a task for each request, which would cost more than the rest of this.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
+        """asyncio's: somebody is there."""
+        super().connection_made(transport)
+        self._left: asyncio.Future[None] = self.loop.create_future()
+
+    def on_message_begin(self) -> None:
+        """httptools': a request comes."""
+        super().on_message_begin()
+        self.scope["extensions"] = {LEFT: self._left}  # type: ignore[dict-item]  # to which only dicts are known
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio's: nobody is there any more."""
+        super().connection_lost(exc)
+        self._left.set_result(None)
+
+
 async def unless_left(
-    receive: Receive, work: Coroutine[Any, Any, ResultT], cut: asyncio.Future[None] | None = None
+    scope: Scope, work: Coroutine[Any, Any, ResultT], cut: asyncio.Future[None] | None = None
 ) -> ResultT:
-    """The result of ``work``; the request's body must have been read before.
+    """The result of ``work`` for the request of ``scope``, which came by a ``Connection``.
 
     Raises ClientDisconnect, with ``work`` cancelled and ended, when the client leaves first; CutOff when ``cut`` comes.
     """
@@ -33,13 +58,12 @@ async def unless_left(
 
     def end(future: asyncio.Future[None]) -> None:
         """Cancel the work, which this very task does: a task of its own would cost more than all else here."""
-        if not future.cancelled() and waiter.cancelling() == before:  # else it ends already, and is not to be disturbed
-            future.exception()  # however it ended, nobody is there any more
+        if signs and waiter.cancelling() == before:  # else it has ended, or ends already, and is not to be disturbed
             why.append(CutOff("token_revoked") if future is cut else ClientDisconnect())
             waiter.cancel()
 
-    leaving = asyncio.create_task(_left(receive))
-    signs = [leaving] if cut is None else [leaving, cut]
+    left: asyncio.Future[None] = scope["extensions"][LEFT]
+    signs = [left] if cut is None else [left, cut]
     for sign in signs:
         sign.add_done_callback(end)
     still_wanted = before
@@ -49,15 +73,10 @@ async def unless_left(
         finally:
             for sign in signs:
                 sign.remove_done_callback(end)
-            leaving.cancel()
+            signs.clear()
             if why:
                 still_wanted = waiter.uncancel()
     except asyncio.CancelledError:
         if why and still_wanted <= before:  # else somebody else has cancelled as well
             raise why[0] from None
         raise
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue

@@ -57,7 +57,7 @@ class Live(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what arrives."""
         try:
-            await unless_left(receive, self._send(send))
+            await unless_left(scope, self._send(send))
         except ClientDisconnect:
             log.info("translator.client_left")
         finally:
@@ -109,7 +109,7 @@ class Raw(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what arrives; a break is a break."""
         try:
-            await unless_left(receive, self._send(send))
+            await unless_left(scope, self._send(send))
         except (ClientDisconnect, aiohttp.ClientError, OSError, TimeoutError) as error:
             log.info("translator.raw_ended", error=type(error).__name__)
         finally:

@@ -73,7 +73,7 @@ class Relay(Response):
         """Send what arrives."""
         try:
             async with asyncio.timeout(self._longest.total_seconds()):
-                await unless_left(receive, self._send(send), self._call.cut)
+                await unless_left(scope, self._send(send), self._call.cut)
         except UpstreamSilent as error:
             log.warning("proxy.stream_stalled", request_id=self._call.row.request_id)
             await self._tell(send, error)

@@ -29,7 +29,7 @@ from controller.core.settings import SettingsError, load
 from proxy import body, errors, sessions
 from proxy.catalog import Model, Provider, Wire
 from proxy.errors import BadRequest, Form, UnknownModel, UpstreamFailed, UpstreamSilent
-from proxy.leaving import unless_left
+from proxy.leaving import Connection, unless_left
 from proxy.live import Live, Raw
 from proxy.pieces import Spoken
 from proxy.providers import Spelled, Talk, fault
@@ -106,9 +106,9 @@ class Translator:
             if stream:
                 pieces = talk.stream(own, given, key)
                 live = Live(pieces, spoken, self._leave, self._event)
-                await unless_left(request.receive, _kept(live.begin()))
+                await unless_left(request.scope, _kept(live.begin()))
                 return live
-            piece = await unless_left(request.receive, _kept(talk.whole(own, given, key)))
+            piece = await unless_left(request.scope, _kept(talk.whole(own, given, key)))
         except BaseException:
             self._leave()
             raise
@@ -127,7 +127,7 @@ class Translator:
         try:
             timeout = self._patience.of(stream=given.get("stream") is True)
             work = self._posted(f"{provider.base_url}/v1/messages", content, headers, timeout)
-            raw = Raw(await unless_left(request.receive, _kept(work)), self._leave)
+            raw = Raw(await unless_left(request.scope, _kept(work)), self._leave)
         except BaseException:
             self._leave()
             raise
@@ -275,7 +275,7 @@ def run() -> None:
         host=settings.translator_host,
         port=settings.translator_port,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         log_level="warning",
         access_log=False,
         timeout_keep_alive=75,  # longer than the proxy keeps idle connections, so that it closes first

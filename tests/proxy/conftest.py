@@ -19,6 +19,7 @@ from controller.domain import boxes, lifecycle, vault
 from controller.domain.lifecycle import Why
 from controller.domain.measured import STREAM, Measured
 from proxy.app import create
+from proxy.leaving import Connection
 from proxy.settings import LedgerSettings, ProxySettings
 from tests import factories
 from tests.proxy import provider as providers
@@ -76,7 +77,7 @@ def proxy(dsn: str, queue_url: str, provider_base: str, **changed: Any) -> Itera
         TokenSettings(token_pepper=SecretStr(factories.PEPPER)),
         LedgerSettings(),
     )
-    with serving(app) as base:
+    with serving(app, Connection) as base:
         yield base
 
 

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from proxy import translator
+from proxy.leaving import Connection
 from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, WIRES, Wires, ask, client, translating, wires
 from tests.sandbox.stripe.serving import serving
 
@@ -162,7 +163,7 @@ async def test_a_call_that_is_one_too_many_is_503_and_counted(wires: Wires) -> N
     settings = translating(wires.model, translator_most=1)
     wires.script({"text": "one two three four five", "stall_after": 4}, "x")
     body = {"model": "anthropic", "messages": MESSAGES}
-    with serving(translator.create(settings)) as base:
+    with serving(translator.create(settings), Connection) as base:
         async with httpx.AsyncClient(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as http:
             async with http.stream("POST", "/v1/chat/completions", json={**body, "stream": True}):
                 answer = await http.post("/v1/chat/completions", json=body)

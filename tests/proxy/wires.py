@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from controller.sandbox.llm.app import create_app
 from proxy import translator
+from proxy.leaving import Connection
 from proxy.settings import TranslatorSettings
 from tests.proxy.conftest import Door, proxy
 from tests.sandbox.stripe.serving import serving
@@ -97,7 +98,7 @@ def wires(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wires]:
     folder: Path = tmp_path_factory.mktemp("model")
     with (
         serving(create_app(folder, KEY)) as model,
-        serving(translator.create(translating(model, upstream_idle=2))) as base,
+        serving(translator.create(translating(model, upstream_idle=2)), Connection) as base,
     ):
         yield Wires(model, base)
 

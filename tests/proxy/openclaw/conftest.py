@@ -19,6 +19,7 @@ from controller.core.settings import DatabaseSettings
 from controller.sandbox.postgres import Postgres
 from controller.sandbox.valkey import Valkey
 from proxy import translator
+from proxy.leaving import Connection
 from proxy.settings import TranslatorSettings
 from tests.conftest import TEMPLATE
 from tests.proxy.conftest import bought, proxy
@@ -66,7 +67,7 @@ def stage(folder: Path, lasting_dsn: str, queue_server: Valkey) -> Iterator[Scen
             translator_token=SecretStr(TOKEN), llm_catalog=scenes.catalog(model.base), translated_keys=keys,
             upstream_idle=scenes.IDLE,
         )  # fmt: skip
-        beside = stack.enter_context(serving(translator.create(settings)))
+        beside = stack.enter_context(serving(translator.create(settings), Connection))
         changed = scenes.settings(model.base, beside)
         base = stack.enter_context(proxy(lasting_dsn, queue_server.url, f"{model.base}/v1", **changed))
         database = Database(DatabaseSettings(postgres_dsn=SecretStr(lasting_dsn)))

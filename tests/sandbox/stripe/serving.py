@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -18,9 +19,9 @@ ValueT = TypeVar("ValueT")
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """The base URL of ``app`` on 127.0.0.1 while the block runs."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=0))
+def serving(app: ASGIApp, http: type[asyncio.Protocol] | str = "auto") -> Iterator[str]:
+    """The base URL of ``app`` on 127.0.0.1 while the block runs; ``http`` is what uvicorn makes of a connection."""
+    server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None, timeout_graceful_shutdown=0))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
