@@ -8,7 +8,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import asyncpg
@@ -50,6 +50,9 @@ POSTGRES_CONNECTIONS = 8
 ANTHROPICS = ("anthropic-version", "anthropic-beta")
 """Headers without which a call to Anthropic is none, or another."""
 
+MOST_SHOWN = 4096
+"""Tokens whose reading is remembered: they are in memory anyhow while they call, and they call again and again."""
+
 YOUNG_OBJECTS = 20_000
 """How many there may be before a collection. Python's 700 are a few calls, whose objects mostly die by themselves."""
 
@@ -77,7 +80,7 @@ class Proxy:
     ) -> None:
         self._settings = settings
         self._routes = routes
-        self._pepper = pepper
+        self._shown = lru_cache(MOST_SHOWN)(partial(shown, pepper=pepper))
         self._upstream = upstream
         self._desk = desk
         self._pool = pool
@@ -127,7 +130,7 @@ class Proxy:
         given = request.headers.get("authorization")
         if not given and (key := request.headers.get("x-api-key")):
             given = f"Bearer {key}"
-        return shown(given or "", self._pepper), partial(address_of, request, self._settings.trusted_proxies)
+        return self._shown(given or ""), partial(address_of, request, self._settings.trusted_proxies)
 
     async def _told(self, request: Request, dialect: Dialect) -> Response:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from starlette.responses import Response
@@ -63,10 +64,11 @@ class Dialect:
     deciding: tuple[str, ...] = ()
     """Keys, beside the others named here, that no other parser may read otherwise."""
 
-    @property
-    def decides(self) -> tuple[str, ...]:
-        """Every key that no other parser may read otherwise than we."""
-        return ("model", "stream", self.content, *self.caps, *self.deciding)
+    @cached_property
+    def decides(self) -> tuple[tuple[str, bytes], ...]:
+        """Every key that no other parser may read otherwise than we, and how it is spelled in JSON."""
+        keys = ("model", "stream", self.content, *self.caps, *self.deciding)
+        return tuple((key, b'"%s"' % key.encode()) for key in keys)
 
     def error(self, error: CloudError) -> Response:
         """The error as this endpoint's clients parse it."""

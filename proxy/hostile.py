@@ -44,14 +44,16 @@ def check(body: dict[str, Any]) -> None:
             _check_nested(value, 1)
 
 
-def ambiguous(raw: bytes, body: dict[str, Any], deciding: Iterable[str]) -> bool:
+def ambiguous(raw: bytes, body: dict[str, Any], deciding: Iterable[tuple[str, bytes]]) -> bool:
     """Whether another parser could read one of the deciding keys otherwise: it stands there twice, or in disguise.
+
+    Each comes with how it is spelled in JSON.
 
     Such a body is sent as we understood it, not as it was written.
     """
     if _ESCAPED_ASCII.search(raw):
         return True
-    return any(raw.count(b'"%s"' % key.encode()) > (key in body) for key in deciding)
+    return any(raw.count(spelled) > (key in body) for key, spelled in deciding)
 
 
 def _check_nested(value: Any, depth: int) -> None:
@@ -74,7 +76,7 @@ def _check_key(key: str) -> None:
 
 def plain(key: str) -> str:
     """The key without what only disguises it: case, width, accents, and everything that is no letter or digit."""
-    if key.isascii() and key.isalpha() and key.islower():
-        return key
+    if key.isascii() and (bare := key.replace("_", "")).isalnum():  # all keys that anybody really uses
+        return bare.lower()
     wide = unicodedata.normalize("NFKD", key).casefold()
     return "".join(letter for letter in wide if letter.isalnum())

@@ -78,8 +78,7 @@ class Reservation:
 
 async def insert(connection: asyncpg.Connection, rows: list[Reservation]) -> None:
     """The rows are there, or say what these say."""
-    told = orjson.dumps([{name: _value(row, name) for name in _NAMES} for row in rows])
-    await connection.execute(_UPSERT, told.decode())
+    await connection.execute(_UPSERT, orjson.dumps(rows, default=_text).decode())  # what is no column is left out
     for row in rows:
         row.written = True
 
@@ -98,6 +97,7 @@ class Journal:
         self._soon: asyncio.TimerHandle | None = None
         self._connection: asyncpg.Connection | None = None
         self._beaten_at = float("-inf")
+        self._next_beat: asyncio.TimerHandle | None = None
         self.failing = False
         """Whether the last commit failed: new calls are refused before the upstream is asked for nothing."""
 
@@ -112,15 +112,15 @@ class Journal:
         Raises JournalAway if Postgres does not take it in time; the row may be there or not.
         """
         row.delivering, row.measured = True, measured
-        waiting = self._waiting[row.request_id] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting[row.request_id] = loop.create_future()
+        late = loop.call_later(PATIENCE_SECONDS, _give_up, waiting)  # costs a third of asyncio.timeout
         self._changed[row.request_id] = row
         self._ring()
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await waiting
-        except TimeoutError as exc:
-            raise JournalAway("journal_away") from exc
+            await waiting
         finally:
+            late.cancel()
             self._waiting.pop(row.request_id, None)
 
     def progress(self, row: Reservation) -> None:
@@ -153,6 +153,8 @@ class Journal:
                     await asyncio.sleep(RETRY_SECONDS)
                     self._wake.set()
         finally:
+            if self._next_beat is not None:
+                self._next_beat.cancel()
             if self._connection is not None:
                 self._connection.terminate()
 
@@ -171,11 +173,7 @@ class Journal:
             self._soon = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._ring)
 
     async def _rung(self) -> None:
-        try:
-            async with asyncio.timeout(self._lease.total_seconds() / 3):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        await self._wake.wait()
         self._wake.clear()
         if self._soon is not None:
             self._soon.cancel()
@@ -222,6 +220,7 @@ class Journal:
                 await connection.execute(_REMOVE, list(removed))
         if beat:
             self._beaten_at = loop.time()
+            self._next_beat = loop.call_later(self._lease.total_seconds() / 3, self._ring)
 
     def _put_back(self, changed: dict[str, Reservation], removed: set[str]) -> None:
         self._changed = {key: row for key, row in changed.items() if not row.over} | self._changed
@@ -231,6 +230,10 @@ class Journal:
             self._connection = None
 
 
-def _value(row: Reservation, name: str) -> object:
-    value = getattr(row, name)
-    return orjson.Fragment(value.text) if isinstance(value, Measured) else value
+def _give_up(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_exception(JournalAway("journal_away"))
+
+
+def _text(measured: Measured) -> orjson.Fragment:
+    return orjson.Fragment(measured.text)

@@ -24,7 +24,7 @@ class Patience:
     def of(self, *, stream: bool) -> aiohttp.ClientTimeout:
         """For a stream, or for an answer in one piece, of which nothing comes before it is written."""
         longest = self.longest.total_seconds()
-        quiet = self.silence.total_seconds() if stream else longest
+        quiet = self.silence.total_seconds() if stream else None
         return aiohttp.ClientTimeout(total=longest, sock_connect=CONNECT_SECONDS, sock_read=quiet)
 
 

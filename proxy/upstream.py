@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -144,7 +145,7 @@ class Upstream:
         breaker = self._breakers[route.provider]
         breaker.begin()
         try:
-            async with asyncio.timeout(None if last or not ask.stream else self._hesitation):
+            async with nullcontext() if last or not ask.stream else asyncio.timeout(self._hesitation):
                 answer = await self._post(ask, route)
         except TimeoutError as exc:
             breaker.failed(ask.who, certain=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import asyncpg
 import bcrypt
@@ -67,12 +68,12 @@ class Verdict:
     period_start: datetime
     renews_at: datetime | None
 
-    @property
+    @cached_property
     def limit_tokens(self) -> int:
         """What the plan gives for the period, input and output together."""
         return plans.get(self.plan).tokens
 
-    @property
+    @cached_property
     def quota_key(self) -> str:
         """Where Redis has what the period has used."""
         return f"oc:quota:{self.box_id}:{(self.period_start - _EPOCH) // timedelta(microseconds=1)}"
@@ -81,7 +82,7 @@ class Verdict:
         """As the scripts want it."""
         period = self.quota_key.rpartition(":")[2]
         names: list[str | bytes | int] = ["box", self.box_id, "customer", self.customer_id, "period", period]
-        return [*names, "ok", int(self.allowed), "limit", self.limit_tokens, "told", orjson.dumps(self)]
+        return [*names, "ok", int(self.allowed), "limit", self.limit_tokens, "told", orjson.dumps(asdict(self))]
 
 
 def shown(authorization: str, pepper: str) -> Token:

@@ -46,16 +46,17 @@ async def answers(folder: Path) -> dict[str, list[int]]:
 
     from controller.sandbox.llm.app import create_app
     from proxy import translator
+    from proxy.leaving import Connection
     from tests.proxy.wires import CALLS, KEY, MESSAGES, TOKEN, TOOLS, WIRES, translating
     from tests.sandbox.stripe.serving import serving
 
-    with serving(create_app(folder, KEY)) as model:
+    with (
+        serving(create_app(folder, KEY)) as model,
+        serving(translator.create(translating(model)), Connection) as base,
+    ):
         httpx.put(f"{model}/_control/script", json={"replies": [{"text": "oi", "tool_calls": CALLS}] * 9})
-        app = translator.create(translating(model))
-        headers = {"authorization": f"Bearer {TOKEN}"}
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here", headers=headers)
         found: dict[str, list[int]] = {}
-        async with app.router.lifespan_context(app), client:
+        async with httpx.AsyncClient(base_url=base, headers={"authorization": f"Bearer {TOKEN}"}) as client:
             for wire in WIRES[1:]:
                 body = {"model": wire, "messages": MESSAGES, "tools": TOOLS, "max_tokens": 99}
                 calls = [client.post("/v1/chat/completions", json={**body, "stream": one}) for one in (False, True)]
