@@ -16,7 +16,18 @@ from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, retirements, standbys, subscriptions
+from controller.domain import (
+    adoption,
+    bells,
+    catch_up,
+    inbox,
+    lifecycle,
+    notices,
+    retirements,
+    standbys,
+    strays,
+    subscriptions,
+)
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.lifecycle import LifecycleSettings, Mint
@@ -120,7 +131,7 @@ async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -
         await notices.recover(session)
         untold = await notices.due(session)
         reports = len(await adoption.untold(session))
-        retiring = len(await retirements.unfinished(session))
+        retiring = len(await retirements.unfinished(session)) + await strays.count(session)
     for event_id in events:
         await bell.ring(bells.EVENT, event_id)
     if unread:

@@ -1,0 +1,117 @@
+"""Applications of boxes that their cell does not have: left of a file that people put there and that was taken away.
+
+A file that is gone deletes no Application, so a stray stays until somebody takes it away. ``workers/strays`` does
+where nothing ever lived; all else is for ops to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from controller.core import clock
+from controller.core.db import Base
+from controller.core.errors import CloudError
+from controller.domain.boxes import Box, Place
+from controller.domain.caps import HOUR, CapSettings
+
+
+class Stray(Base):
+    """One Application that is no box's, and how far it is taken away."""
+
+    __tablename__ = "strays"
+
+    cell: Mapped[str] = mapped_column(primary_key=True)
+    box_id: Mapped[str] = mapped_column(primary_key=True)
+    """The Application's name, which people's file chose: there may be such a box in another cell, or none at all."""
+
+    seen_at: Mapped[datetime] = mapped_column(default=clock.now)
+    begun_at: Mapped[datetime | None]
+    """When the caps let it through."""
+
+    asked_at: Mapped[datetime | None]
+    """When its ApplicationSet was last asked to read Git, from where its file is gone."""
+
+    deleted_at: Mapped[datetime | None]
+    """When it was deleted, or found to be gone; a set that reads Git late may bring it back."""
+
+    over_at: Mapped[datetime | None]
+    """When nothing of it was left in the cluster."""
+
+    error: Mapped[str | None]
+    """What holds it up."""
+
+
+class Due(NamedTuple):
+    """``going``: strays that may be taken away now; ``held``: those that are one too many for this hour."""
+
+    going: Sequence[Stray]
+    held: Sequence[Stray]
+
+
+async def note(session: AsyncSession, place: Place) -> None:
+    """The Application that was seen there is on record, unless the cell has such a box."""
+    box = await session.get(Box, place.box_id)
+    if box is not None and box.cell == place.cell:
+        return
+    row = await session.get(Stray, (place.cell, place.box_id))
+    if row is None or row.over_at is not None:
+        await session.merge(
+            Stray(
+                cell=place.cell, box_id=place.box_id, seen_at=clock.now(), begun_at=None, asked_at=None,
+                deleted_at=None, over_at=None, error=None,
+            )
+        )  # fmt: skip
+
+
+def unfinished() -> ColumnElement[bool]:
+    """Of a stray: whether its cell still has no such box, and something of it may be left."""
+    here = exists().where(Box.id == Stray.box_id, Box.cell == Stray.cell)
+    return and_(Stray.over_at.is_(None), ~here)
+
+
+async def count(session: AsyncSession) -> int:
+    """How many strays are not over."""
+    return await session.scalar(select(func.count()).select_from(Stray).where(unfinished())) or 0
+
+
+async def due(session: AsyncSession, caps: CapSettings) -> Due:
+    """The strays that are not over, oldest first; no more are begun than as many retirements as the caps allow."""
+    found = (await session.scalars(select(Stray).where(unfinished()).order_by(Stray.seen_at))).all()
+    begun = await session.scalar(select(func.count()).where(Stray.begun_at > clock.now() - HOUR))
+    fresh = [one for one in found if one.begun_at is None]
+    room = _room(caps, begun or 0)
+    for one in fresh[:room]:
+        one.begun_at = clock.now()
+    return Due([one for one in found if one.begun_at is not None], fresh[room:] if room is not None else [])
+
+
+def _room(caps: CapSettings, begun: int) -> int | None:
+    """How many may be begun now; None: any number."""
+    left = [caps.cap_retirements_a_batch] if caps.cap_retirements_a_batch else []
+    left += [max(caps.cap_retirements_an_hour - begun, 0)] if caps.cap_retirements_an_hour else []
+    return min(left, default=None)
+
+
+async def asked(session: AsyncSession, stray: Stray, *, deleted: bool) -> None:
+    """Its set was asked to read Git, after the Application was deleted or found to be gone if ``deleted``."""
+    row = await session.get_one(Stray, (stray.cell, stray.box_id))
+    row.asked_at = clock.now()
+    row.deleted_at = clock.now() if deleted else None
+
+
+async def over(session: AsyncSession, stray: Stray) -> None:
+    """Nothing of it is left."""
+    row = await session.get_one(Stray, (stray.cell, stray.box_id))
+    row.over_at, row.error = clock.now(), None
+
+
+async def hold_up(session: AsyncSession, stray: Stray, error: CloudError | None) -> None:
+    """What holds it up is on record; None: nothing does."""
+    row = await session.get_one(Stray, (stray.cell, stray.box_id))
+    row.error = None if error is None else str(error)
