@@ -108,17 +108,17 @@ async def sweep(
 async def keep_standbys(database: Database, bell: Doorbell, pool: Pool) -> None:
     """The pool of standby boxes is on its way to what is wanted and shown; the writer is rung for if that took jobs."""
     async with database.transaction() as session:
-        made = await standbys.keep(session, pool.mint, pool.settings)
+        kept = await standbys.keep(session, pool.mint, pool.settings)
         found = health.Standbys(
             wanted={plan: pool.settings.wanted(plan) for plan in PlanName},
-            ready=await standbys.ready(session, pool.mint.settings),
-            too_slow=await standbys.too_slow(session, pool.settings, made),
+            ready=kept.ready,
+            too_slow=await standbys.too_slow(session, pool.settings, kept.jobs),
         )
     health.show_standbys(found)
     failpoints.hit("sweeper.standbys_kept")
-    for job in made:
+    for job in kept.jobs:
         log.info("standbys.kept", box_id=job.box_id, job_id=job.id, verb=job.verb)
-    if made:
+    if kept.jobs:
         await bell.ring(bells.COMMITS)
 
 
