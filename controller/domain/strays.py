@@ -1,7 +1,7 @@
-"""Applications of boxes that their cell does not have: left of a file that people put there and that was taken away.
+"""Applications of boxes that their cell does not have, or has no more: left of a file that people put there.
 
-A file that is gone deletes no Application, so a stray stays until somebody takes it away. ``workers/strays`` does
-where nothing ever lived; all else is for ops to see.
+Such a file is taken away, but that deletes no Application. ``workers/strays`` does where nothing ever lived or all is
+gone; the rest is for ops to see.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Due(NamedTuple):
 
 
 async def note(session: AsyncSession, place: Place) -> None:
-    """The Application that was seen there is on record, unless the cell has such a box."""
+    """The Application that was seen there is on record, unless the cell has such a box and it is not retired."""
     box = await session.get(Box, place.box_id)
-    if box is not None and box.cell == place.cell:
+    if box is not None and box.cell == place.cell and box.retired_at is None:
         return
     row = await session.get(Stray, (place.cell, place.box_id))
     if row is None or row.over_at is not None:
@@ -71,7 +71,7 @@ async def note(session: AsyncSession, place: Place) -> None:
 
 def unfinished() -> ColumnElement[bool]:
     """Of a stray: whether its cell still has no such box, and something of it may be left."""
-    here = exists().where(Box.id == Stray.box_id, Box.cell == Stray.cell)
+    here = exists().where(Box.id == Stray.box_id, Box.cell == Stray.cell, Box.retired_at.is_(None))
     return and_(Stray.over_at.is_(None), ~here)
 
 

@@ -60,7 +60,7 @@ async def obstacles(cells: Cells, batch: Iterable[Job], owners: Mapping[str, Box
             try:
                 if cell in away:
                     raise away[cell]
-                await asyncio.to_thread(_check, cells.of(cell), job.box_id)
+                await asyncio.to_thread(emptied, cells.of(cell), job.box_id)
             except CloudError as error:
                 found[job.id] = error
                 away |= {cell: error} if isinstance(error, Temporary) else {}
@@ -92,7 +92,7 @@ async def finish(database: Database, cells: Cells) -> None:
 async def _step(database: Database, cluster: Cluster, job: Job) -> None:
     async with database.transaction() as session:
         row = await session.get(Retirement, job.id)
-    step = await asyncio.to_thread(take_away, cluster, job.box_id, row, _check)
+    step = await asyncio.to_thread(take_away, cluster, job.box_id, row, emptied)
     if step == Step.NONE:
         return
     now = clock.now()
@@ -139,7 +139,7 @@ def take_away(
     return step
 
 
-def _check(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
+def emptied(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
     """The box's Application, if there is one and nothing of the box lives.
 
     Raises StillThere if anything does, or if the Application's deletion would take something along.

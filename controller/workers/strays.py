@@ -19,6 +19,7 @@ from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary
 from controller.domain import caps, git_remote, strays
 from controller.domain.caps import CapSettings
+from controller.domain.states import State
 from controller.domain.strays import Stray
 from controller.gitops import children, manifests
 from controller.gitops.repository import Repository
@@ -95,7 +96,7 @@ async def _step(database: Database, cluster: Cluster, stray: Stray) -> None:
 
 
 def _check(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
-    """The stray Application, if there is one and nothing of it ever lived.
+    """The stray Application, if there is one and nothing of it ever lived or all of it is gone.
 
     Raises StillThere if anything did, or if the Application's deletion would take something along.
     """
@@ -103,6 +104,8 @@ def _check(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
     if application is None:
         return None
     seen = argocd.read(application)
+    if seen.asked_state == State.DESTROYED:
+        return retiring.emptied(cluster, box_id)
     if seen.synced_once or seen.operating or cluster.pods(kubernetes.namespace(box_id)):
         raise StillThere("stray_lives", box=box_id, rev=seen.rev, sync=seen.sync, health=seen.health)
     return retiring.uncascading(application)

@@ -13,7 +13,7 @@ from controller.clients import kubernetes
 from controller.clients.cells import Clusters
 from controller.clients.kubernetes import Change
 from controller.core import clock, ids
-from controller.domain import conditions, strays
+from controller.domain import boxes, conditions, strays
 from controller.domain.boxes import Place
 from controller.domain.caps import CapSettings
 from controller.domain.conditions import Kind
@@ -42,10 +42,10 @@ class Astray:
     fleet: Fleet
     box_id: str
 
-    def put(self, status: dict[str, Any] | None = None, **meta: Any) -> None:
+    def put(self, state: str = "active", *, status: dict[str, Any] | None = None, **meta: Any) -> None:
         made = objects.application(self.box_id, "argocd")
         made["metadata"] |= meta
-        made["spec"] = {"source": {"helm": {"valuesObject": {"spec": {"rev": 1, "state": "active"}}}}}
+        made["spec"] = {"source": {"helm": {"valuesObject": {"spec": {"rev": 1, "state": state}}}}}
         custom = self.fleet.there.server.custom
         custom.create_namespaced_custom_object(*ARGO, "applications", made)
         body = {"status": WAITS if status is None else status}
@@ -179,6 +179,18 @@ async def test_one_that_a_late_set_makes_again_goes_again(astray: Astray) -> Non
         await astray.see()
         await astray.finish(4)
         assert (astray.there, await astray.told()) == (False, [])
+
+
+async def test_one_that_people_brought_back_of_a_retired_box_goes_too(astray: Astray) -> None:
+    retired = Astray(astray.fleet, astray.fleet.there.box_id)
+    remotes.commit(astray.fleet.remote, {manifests.path(THERE, retired.box_id): None}, "retired")
+    async with astray.fleet.database.transaction() as session:
+        (await boxes.get(session, retired.box_id)).retired_at = clock.now()
+    emptied = {"sync": {"status": "Synced"}, "resources": [], "operationState": {"phase": "Succeeded"}}
+    retired.put("destroyed", status=emptied)
+    await retired.see()
+    await retired.finish(4)
+    assert (retired.there, await retired.told()) == (False, [])
 
 
 @pytest.mark.parametrize("point", ["retiring.asked", "retiring.deleted"])
