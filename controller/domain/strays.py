@@ -6,19 +6,19 @@ gone; the rest is for ops to see.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from controller.core import clock
+from controller.core import clock, ids
 from controller.core.db import Base
 from controller.core.errors import CloudError
 from controller.domain.boxes import Box, Place
-from controller.domain.caps import HOUR, CapSettings
+from controller.domain.caps import HOUR, REACHED, CapSettings
 
 
 class Stray(Base):
@@ -28,7 +28,7 @@ class Stray(Base):
 
     cell: Mapped[str] = mapped_column(primary_key=True)
     box_id: Mapped[str] = mapped_column(primary_key=True)
-    """The Application's name, which people's file chose: there may be such a box in another cell, or none at all."""
+    """The Application's name, which people's file chose: such a box may be in another cell, retired, or nowhere."""
 
     seen_at: Mapped[datetime] = mapped_column(default=clock.now)
     begun_at: Mapped[datetime | None]
@@ -47,15 +47,13 @@ class Stray(Base):
     """What holds it up."""
 
 
-class Due(NamedTuple):
-    """``going``: strays that may be taken away now; ``held``: those that are one too many for this hour."""
-
-    going: Sequence[Stray]
-    held: Sequence[Stray]
-
-
 async def note(session: AsyncSession, place: Place) -> None:
-    """The Application that was seen there is on record, unless the cell has such a box and it is not retired."""
+    """The Application that was seen there is on record, unless the cell has such a box and it is not retired.
+
+    One whose name is no box's id may be anybody's, and is left alone.
+    """
+    if not re.fullmatch(ids.PATTERN, place.box_id):
+        return
     box = await session.get(Box, place.box_id)
     if box is not None and box.cell == place.cell and box.retired_at is None:
         return
@@ -80,38 +78,46 @@ async def count(session: AsyncSession) -> int:
     return await session.scalar(select(func.count()).select_from(Stray).where(unfinished())) or 0
 
 
-async def due(session: AsyncSession, caps: CapSettings) -> Due:
-    """The strays that are not over, oldest first; no more are begun than as many retirements as the caps allow."""
-    found = (await session.scalars(select(Stray).where(unfinished()).order_by(Stray.seen_at))).all()
+async def due(session: AsyncSession) -> Sequence[Stray]:
+    """The strays that are not over, oldest first."""
+    return (await session.scalars(select(Stray).where(unfinished()).order_by(Stray.seen_at))).all()
+
+
+async def admit(session: AsyncSession, found: Sequence[Stray], caps: CapSettings) -> Sequence[Stray]:
+    """Those that may be taken away now: begun before, or no more than the caps allow retirements; the others say so."""
     begun = await session.scalar(select(func.count()).where(Stray.begun_at > clock.now() - HOUR))
     fresh = [one for one in found if one.begun_at is None]
-    room = _room(caps, begun or 0)
+    room = _room(caps, begun or 0, len(fresh))
     for one in fresh[:room]:
-        one.begun_at = clock.now()
-    return Due([one for one in found if one.begun_at is not None], fresh[room:] if room is not None else [])
+        one.begun_at = (await _row(session, one)).begun_at = clock.now()
+    for one in fresh[room:]:
+        await hold_up(session, one, CloudError(REACHED, cap="retirements"))
+    return [one for one in found if one.begun_at is not None]
 
 
-def _room(caps: CapSettings, begun: int) -> int | None:
-    """How many may be begun now; None: any number."""
-    left = [caps.cap_retirements_a_batch] if caps.cap_retirements_a_batch else []
-    left += [max(caps.cap_retirements_an_hour - begun, 0)] if caps.cap_retirements_an_hour else []
-    return min(left, default=None)
+def _room(caps: CapSettings, begun: int, wanted: int) -> int:
+    batch = caps.cap_retirements_a_batch or wanted
+    hour = max(caps.cap_retirements_an_hour - begun, 0) if caps.cap_retirements_an_hour else wanted
+    return min(batch, hour, wanted)
 
 
 async def asked(session: AsyncSession, stray: Stray, *, deleted: bool) -> None:
     """Its set was asked to read Git, after the Application was deleted or found to be gone if ``deleted``."""
-    row = await session.get_one(Stray, (stray.cell, stray.box_id))
+    row = await _row(session, stray)
     row.asked_at = clock.now()
     row.deleted_at = clock.now() if deleted else None
 
 
 async def over(session: AsyncSession, stray: Stray) -> None:
     """Nothing of it is left."""
-    row = await session.get_one(Stray, (stray.cell, stray.box_id))
+    row = await _row(session, stray)
     row.over_at, row.error = clock.now(), None
 
 
 async def hold_up(session: AsyncSession, stray: Stray, error: CloudError | None) -> None:
     """What holds it up is on record; None: nothing does."""
-    row = await session.get_one(Stray, (stray.cell, stray.box_id))
-    row.error = None if error is None else str(error)
+    (await _row(session, stray)).error = None if error is None else str(error)
+
+
+async def _row(session: AsyncSession, stray: Stray) -> Stray:
+    return await session.get_one(Stray, (stray.cell, stray.box_id))

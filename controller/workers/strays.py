@@ -43,11 +43,12 @@ async def finish(
     async with database.transaction() as session:
         if (await git_remote.get(session)).resting():
             return
-        due = await strays.due(session, allowed)
-        for stray in due.held:
-            await strays.hold_up(session, stray, CloudError(caps.REACHED, cap="retirements"))
+        due = await strays.due(session)
+    gone = await _without_file(database, repository, due) if due else []
+    async with database.transaction() as session:
+        going = await strays.admit(session, gone, allowed)
     away: dict[str, CloudError] = {}
-    for stray in await _without_file(database, repository, due.going) if due.going else []:
+    for stray in going:
         failure = away.get(stray.cell)
         try:
             if failure is None:
@@ -61,13 +62,13 @@ async def finish(
                 await strays.hold_up(session, stray, failure)
 
 
-async def _without_file(database: Database, repository: Repository, going: Sequence[Stray]) -> list[Stray]:
+async def _without_file(database: Database, repository: Repository, due: Sequence[Stray]) -> list[Stray]:
     async with database.exclusive(WRITER_LOCK) as held:
         if not held:
             return []
         with children.within(children.LIMIT):
-            there = await asyncio.to_thread(_there, repository, {_path(stray) for stray in going})
-    return [stray for stray in going if _path(stray) not in there]
+            there = await asyncio.to_thread(_there, repository, {_path(stray) for stray in due})
+    return [stray for stray in due if _path(stray) not in there]
 
 
 def _there(repository: Repository, paths: Collection[str]) -> set[str]:

@@ -155,13 +155,29 @@ async def test_no_more_go_than_the_caps_allow_and_the_others_an_hour_later(astra
     assert (astray.there, other.there, await astray.told()) == (False, False, [])
 
 
+async def test_those_whose_file_is_in_git_take_no_place_under_the_caps(astray: Astray) -> None:
+    path = manifests.path(THERE, astray.box_id)
+    remotes.commit(astray.fleet.remote, {path: b"nonsense"}, "ops: oh no")
+    astray.put()
+    other = Astray(astray.fleet, ids.new())
+    await astray.see()
+    await astray.finish(an_hour=1)
+    other.put()
+    await astray.see()
+    await astray.finish(4, an_hour=1)
+    assert (astray.there, other.there) == (True, False)
+
+
 async def test_a_box_of_the_cell_and_what_is_no_box_are_none(astray: Astray) -> None:
     Astray(astray.fleet, astray.fleet.there.box_id).put()
+    Astray(astray.fleet, "somebodys").put()
     made = objects.application("platform", "argocd")
     astray.fleet.there.server.custom.create_namespaced_custom_object(*ARGO, "applications", made)
     await astray.see()
     await astray.finish(4)
-    assert astray.fleet.there.applications() == {"platform", astray.fleet.there.box_id}
+    assert astray.fleet.there.applications() == {"platform", "somebodys", astray.fleet.there.box_id}
+    async with astray.fleet.database.transaction() as session:
+        assert await strays.count(session) == 0
 
 
 async def test_one_that_is_adopted_after_it_was_seen_is_none_any_more(astray: Astray) -> None:
