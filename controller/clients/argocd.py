@@ -43,6 +43,9 @@ class Observed:
     operation: str = ""
     """When its last sync began, which names it; empty before the first."""
 
+    synced_once: bool = False
+    """Whether a sync ever succeeded: only then all that it asks for was there."""
+
     held: bool = False
     """Whether Argo CD is told to leave it alone: then its status stands still."""
 
@@ -86,6 +89,7 @@ def read(application: dict[str, Any]) -> Observed:
         asked_rev=_rev(wanted),
         asked_state=str(_map(wanted, "spec").get("state", "")),
         operation=str(operation.get("startedAt") or ""),
+        synced_once=bool(status.get("history")) or operation.get("phase") == "Succeeded",
         held=_map(application["metadata"], "annotations").get(SKIP) == "true",
     )
 

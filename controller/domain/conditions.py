@@ -1,6 +1,6 @@
 """Everything unfinished that does not move, with the reason: invariant I12, as ops see it.
 
-Nothing here is stored: it follows from the rows of jobs, stoppages and sightings, so it ends when its cause does.
+Nothing here is stored: it follows from the rows of jobs, stoppages, sightings and strays, and ends when its cause does.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from controller.core import clock
+from controller.domain import strays
 from controller.domain.jobs import STUCK_AFTER, Job, JobState
 from controller.domain.sightings import GAVE_UP, Sighting
 from controller.domain.stoppages import Stoppage
+from controller.domain.strays import Stray
 
 HALT_WITHIN = timedelta(minutes=1)
 """A box that an admin stopped has no pod by then: its grace is 45 s."""
@@ -35,6 +37,7 @@ class Kind(StrEnum):
     DEGRADED = "degraded"
     NOT_HALTED = "not_halted"
     NOT_RELEASED = "not_released"
+    STRAY = "stray"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ async def of(session: AsyncSession, box_id: str | None = None) -> list[Condition
     found = [one async for one in _of_jobs(session, box_id)]
     found += [one async for one in _of_sightings(session, box_id)]
     found += [one async for one in _of_stoppages(session, box_id)]
+    found += [one async for one in _of_strays(session, box_id)]
     return sorted(found, key=lambda one: (one.since, one.box_id, one.kind))
 
 
@@ -106,3 +110,11 @@ async def _of_stoppages(session: AsyncSession, box_id: str | None) -> AsyncItera
         if now - one.asked_at > STUCK_AFTER:
             told = one.error or "Git does not say what was ordered, so Argo CD is still held off"
             yield Condition(Kind.NOT_RELEASED, one.box_id, one.asked_at, told, one.id)
+
+
+async def _of_strays(session: AsyncSession, box_id: str | None) -> AsyncIterator[Condition]:
+    seen = or_(Stray.error.is_not(None), Stray.seen_at < clock.now() - STUCK_AFTER)
+    query = select(Stray).where(strays.unfinished(), seen)
+    for one in await session.scalars(query if box_id is None else query.where(Stray.box_id == box_id)):
+        told = f"cell {one.cell} has no such box and something of one: {one.error or 'its file is in Git'}"
+        yield Condition(Kind.STRAY, one.box_id, one.seen_at, told)

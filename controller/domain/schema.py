@@ -21,6 +21,7 @@ from controller.domain import (
     retirements,
     sightings,
     stoppages,
+    strays,
     subscriptions,
     tokens,
     usage,
@@ -30,5 +31,5 @@ from controller.domain import (
 METADATA = Base.metadata
 MODULES = (
     adoption, boxes, catch_up, connections, customers, drafts, git_remote, inbox, jobs, notices, pod_metrics,
-    progress, releases, reservations, retirements, sightings, stoppages, subscriptions, tokens, usage, vault,
+    progress, releases, reservations, retirements, sightings, stoppages, strays, subscriptions, tokens, usage, vault,
 )  # fmt: skip

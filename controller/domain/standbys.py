@@ -63,8 +63,16 @@ class _Measure:
     ready_within: timedelta
 
 
-async def keep(session: AsyncSession, mint: Mint, settings: StandbySettings) -> list[Job]:
-    """The cell is on its way to as many standbys of each plan as are wanted, all of them fit; the jobs for that.
+@dataclass(frozen=True)
+class Kept:
+    """The ``jobs`` that one look took, and how many standbys of each plan a purchase could claim after it."""
+
+    jobs: list[Job]
+    ready: dict[PlanName, int]
+
+
+async def keep(session: AsyncSession, mint: Mint, settings: StandbySettings) -> Kept:
+    """The cell is on its way to as many standbys of each plan as are wanted, all of them fit.
 
     Held by one process at a time. A standby that a purchase is claiming just now is still counted: the next look
     makes its successor.
@@ -72,23 +80,19 @@ async def keep(session: AsyncSession, mint: Mint, settings: StandbySettings) -> 
     await db.lock(session, LOCK)
     measure = await _measure(session, mint.settings, settings)
     made: list[Job] = []
+    ready: dict[PlanName, int] = {}
     for plan in PlanName:
         pool = await _pool(session, mint.settings, plan)
         unfit = [box for box in pool if not await _fits(session, measure, box)]
         # those that serve first, the longest-standing before others: claims take them in that order, too
         fit = sorted((box for box in pool if box not in unfit), key=lambda box: (not _serves(box), box.created_at))
         made += await _end(session, [*unfit, *fit[settings.wanted(plan) :]])
+        standing = [box for box in pool if box.state == State.STANDBY]
+        ready[plan] = sum(_serves(box) and box.release == measure.release for box in standing)
         missing = max(settings.wanted(plan) - len(fit), 0)
         for _ in range(min(missing, MOST_AT_ONCE)):
             made.append(await lifecycle.prepare(session, mint, plan.value, WHY))
-    return made
-
-
-async def ready(session: AsyncSession, settings: BoxSettings) -> dict[PlanName, int]:
-    """How many of the cell's standbys of each plan a purchase could claim now."""
-    release = await releases.in_force(session, settings.box_ring, settings.box_release)
-    pools = {plan: await _pool(session, settings, plan) for plan in PlanName}
-    return {plan: sum(_serves(box) and box.release == release for box in pool) for plan, pool in pools.items()}
+    return Kept(made, ready)
 
 
 async def too_slow(session: AsyncSession, settings: StandbySettings, made: Sequence[Job]) -> dict[PlanName, int]:

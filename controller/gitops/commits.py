@@ -53,6 +53,10 @@ class FileBroken(CloudError):
     """Raised when Git has no file of the box that can be read: ops' mistakes are put right in seconds, so try again."""
 
 
+class FileUnread(CloudError):
+    """Raised when people changed a box's file and nobody has judged that yet: it takes seconds, so try again."""
+
+
 @dataclass(frozen=True)
 class Intent:
     """One job as Git needs it. ``base_sha`` is where ``main`` stood before any push that may carry it."""
@@ -72,6 +76,9 @@ class Intent:
 
     retire_after: timedelta = retirements.AFTER
     """For ``retire``: how long the file has to have said ``destroyed``."""
+
+    read_sha: str | None = None
+    """How far people's commits are adopted or put right; None: nobody does that."""
 
     @property
     def path(self) -> str:
@@ -246,7 +253,7 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
         try:
             content = _applied(repository, tip, intent, files.get(intent.path))
         except (ManifestError, RevBehind, FileBroken, GuardBreached, ApprovalNeeded) as error:
-            outcome.refused[intent.job_id] = error
+            outcome.refused[intent.job_id] = _excused(repository, tip, intent, error)
             held.add(intent.box_id)
             continue
         files.pop(intent.path, None)
@@ -263,6 +270,17 @@ def _build(repository: Repository, tip: str, intents: Sequence[Intent], outcome:
         return _build(repository, tip, [intent for intent in built if intent.box_id not in held], outcome)
     outcome.landed.update({intent.job_id: sha for sha, intent in meant.items()})
     return built
+
+
+def _excused(repository: Repository, tip: str, intent: Intent, error: CloudError) -> CloudError:
+    """The error, or FileUnread if it may be over once what people did to the box's file is adopted or put right."""
+    read = intent.read_sha
+    if not isinstance(error, Permanent) or read is None or not history.is_ancestor(repository, read, tip):
+        return error
+    people = ("--max-count=1", "--invert-grep", "--grep=^Job-Id: ")
+    if not repository.ask("rev-list", *people, f"{read}..{tip}", "--", intent.path):
+        return error
+    return FileUnread("manifest_unread", box=intent.box_id, reason=str(error))
 
 
 def _strays(repository: Repository, tip: str, meant: dict[str, Intent]) -> dict[str, GuardBreached]:

@@ -318,6 +318,10 @@ class PlatformValues(_Values):
     """None: nobody is told, as in a cluster without the operator's kinds; pods still carry ``prometheus.io/*``."""
 
     destinations: Destinations
+    watchers: Annotated[dict[Cell, NamedDestination], Field(json_schema_extra={"additionalProperties": False})] = {}
+    """Other cells whose watchers run here, each with where its API server is; its kubeconfig is a secret,
+    KUBECONFIG_<CELL> with ``_`` for ``-``. The platform's own cell has a watcher anyway."""
+
     blocked_cidrs: tuple[Cidr, ...]
     """Closed to the internet's traffic beside all private ranges."""
 

@@ -129,12 +129,7 @@ def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
     after = file.manifest
     own = overrides(after) if after.overrides != before.overrides else None
     if before.metadata.customer is None and known.customer_id is not None:
-        note = f"{file.path}: a purchase has claimed this standby meanwhile, so nothing of this change to spec stands"
-        faults = _owner(after, known) if after.metadata.customer is not None else []
-        faults += _shrunk(before, after) if own is not None else []
-        if faults:
-            return Verdict(faults=(note, *(f"{file.path}: {fault}" for fault in faults)))
-        return Verdict(after=after, overrides=own, notes=(note,))
+        return _claimed(before, file, known, own)
     fields = differences(before, after)
     faults = [*_owner(after, known), *_life(fields, known)]
     notes = [
@@ -153,6 +148,26 @@ def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
         return Verdict(faults=tuple(f"{file.path}: {fault}" for fault in faults))
     unowned = known.customer_id is None
     return Verdict(after=after, fields=fields, overrides=own, notes=tuple(notes), standby=unowned)
+
+
+def _claimed(before: Manifest, file: BoxFile, known: Standing, own: Mapping[str, Any] | None) -> Verdict:
+    """A change of a standby that a purchase has claimed since: the claim has to find a file that it can follow."""
+    after, path = file.manifest, file.path
+    note = f"{path}: a purchase has claimed this standby meanwhile, so nothing of this change to spec stands"
+    faults = _owner(after, known) if after.metadata.customer is not None else []
+    faults += _shrunk(before, after) if own is not None else []
+    if after.spec.rev != before.spec.rev:
+        faults.append("spec.rev is set by the platform alone")
+    try:
+        states.check(after.spec.state, State.ACTIVE, after.spec.deletion)
+    except Conflict:
+        faults.append(f"a box that is {after.spec.state} (deletion {after.spec.deletion}) cannot be a customer's")
+    if faults:
+        return Verdict(faults=(note, *(f"{path}: {fault}" for fault in faults)))
+    if after.spec.volume_gib <= before.spec.volume_gib:
+        return Verdict(after=after, overrides=own, notes=(note,))
+    note += f", but a volume never shrinks: it has {after.spec.volume_gib} GiB"
+    return Verdict(after=after, fields={"volume_gib": after.spec.volume_gib}, overrides=own, notes=(note,))
 
 
 def _shrunk(before: Manifest, after: Manifest) -> list[str]:

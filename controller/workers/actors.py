@@ -34,7 +34,7 @@ from controller.domain.boxes import BoxSettings
 from controller.domain.caps import CapSettings
 from controller.domain.lifecycle import LifecycleSettings
 from controller.gitops.repository import GitSettings, Repository
-from controller.workers import adopting, billing, context, notices, provisioning, reports, retiring
+from controller.workers import adopting, billing, context, notices, provisioning, reports, retiring, strays
 from controller.workers.notices import NoticeSettings, Sender
 
 log = logs.get(__name__)
@@ -108,6 +108,7 @@ def writer_broker() -> None:
 
     async def retire() -> None:
         await retiring.finish(parts.database, clusters)
+        await strays.finish(parts.database, repository, clusters, allowed)
 
     look = adopting.Paced(parts.database, repository, parts.mint)
 

@@ -103,7 +103,7 @@ async def _adopt(database: Database, repository: Repository, mint: Mint) -> set[
         return set()
     async with database.transaction() as session:
         put_backs = await adoption.put_backs(session)
-    own = await _own(database, past) | put_backs
+        own = await _own(session, past) | put_backs
     theirs = await asyncio.to_thread(reading_git.by_people, repository, past, own)
     touched = {place for files in theirs.values() for file in files if (place := reading_git.place_of(file.path))}
     reader = Reader(repository, await _standings(database, {place.box_id for place in touched}), put_backs)
@@ -147,12 +147,11 @@ async def _unread(database: Database, repository: Repository, tip: str) -> list[
     return await asyncio.to_thread(history.since, repository, base, tip)
 
 
-async def _own(database: Database, past: Sequence[Past]) -> set[str]:
+async def _own(session: AsyncSession, past: Sequence[Past]) -> set[str]:
     """The commits that carry one of our jobs: recorded as its commit, or begun and not recorded yet."""
     claims = sorted({one.job_ids[0] for one in past if len(one.job_ids) == 1})
     query = select(Job.id, Job.commit_sha, Job.base_sha).where(Job.id == any_(literal(claims, ARRAY(String))))
-    async with database.transaction() as session:
-        jobs = {job_id: (commit, base) for job_id, commit, base in await session.execute(query)}
+    jobs = {job_id: (commit, base) for job_id, commit, base in await session.execute(query)}
     own: dict[str, str] = {}
     for one in past:
         commit, base = jobs.get(one.job_ids[0], (None, None)) if len(one.job_ids) == 1 else (None, None)

@@ -23,7 +23,7 @@ from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Temporary, foreign
 from controller.core.queue import Doorbell
-from controller.domain import bells, boxes, caps, git_remote, jobs, progress
+from controller.domain import adoption, bells, boxes, caps, git_remote, jobs, progress
 from controller.domain.boxes import Box, Place
 from controller.domain.caps import CapSettings
 from controller.domain.completion import finish
@@ -186,6 +186,7 @@ async def _write_batch(
         remote = await git_remote.get(session)
         if remote.resting():
             return None
+        read = await adoption.head(session)
         claimed = await caps.claim(session, allowed, mixed=remote.refuses_all())
         batch = claimed.due
         owners = {job.box_id: await boxes.get(session, job.box_id) for job in batch}
@@ -194,7 +195,7 @@ async def _write_batch(
         return None
     failpoints.hit("gitops.taken")
     held = await retiring.obstacles(cells, batch, owners)
-    making = partial(_intent, retire_after=retire_after)
+    making = partial(_intent, retire_after=retire_after, read=read)
     try:
         free = [job for job in batch if job.id not in held]
         outcome = await _land(database, repository, free, owners, current, making)
@@ -259,7 +260,7 @@ async def _to_its_end(work: Callable[[], T], current: Round) -> T:
         raise
 
 
-def _intent(job: Job, box: Box, base: str, retire_after: timedelta) -> Intent:
+def _intent(job: Job, box: Box, base: str, retire_after: timedelta, read: str | None) -> Intent:
     return Intent(
         job_id=job.id,
         box_id=job.box_id,
@@ -273,6 +274,7 @@ def _intent(job: Job, box: Box, base: str, retire_after: timedelta) -> Intent:
         base_sha=base,
         approvals=jobs.approved(job),
         retire_after=retire_after,
+        read_sha=read,
     )
 
 

@@ -8,7 +8,8 @@ more, and only an Application that is still gone after that is gone for good.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from controller.clients import argocd, kubernetes
@@ -23,6 +24,7 @@ from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.retirements import ASK_AGAIN, Retirement
 from controller.domain.states import State
+from controller.domain.strays import Stray
 from controller.gitops import manifests
 
 log = logs.get(__name__)
@@ -33,6 +35,16 @@ FAILURES = metrics.counter("retirement_failures", "Steps of a retirement that fa
 
 class StillThere(CloudError):
     """Raised when something of the box lives in the cluster, whatever our rows say: then nothing of it is removed."""
+
+
+class Step(Enum):
+    """What was done about an Application: nothing yet, its set was asked to read Git, the same after the Application
+    was deleted or found to be gone, or nothing of it is left."""
+
+    NONE = auto()
+    ASKED = auto()
+    DELETED = auto()
+    OVER = auto()
 
 
 async def obstacles(cells: Cells, batch: Iterable[Job], owners: Mapping[str, Box]) -> dict[str, CloudError]:
@@ -48,7 +60,7 @@ async def obstacles(cells: Cells, batch: Iterable[Job], owners: Mapping[str, Box
             try:
                 if cell in away:
                     raise away[cell]
-                await asyncio.to_thread(_check, cells.of(cell), job.box_id)
+                await asyncio.to_thread(emptied, cells.of(cell), job.box_id)
             except CloudError as error:
                 found[job.id] = error
                 away |= {cell: error} if isinstance(error, Temporary) else {}
@@ -78,45 +90,56 @@ async def finish(database: Database, cells: Cells) -> None:
 
 
 async def _step(database: Database, cluster: Cluster, job: Job) -> None:
-    name = manifests.application_set(job.box_id)
     async with database.transaction() as session:
         row = await session.get(Retirement, job.id)
-    if row is None:
-        await _ask(database, cluster, job, deleted=False)
-    elif await asyncio.to_thread(cluster.refresh_asked, name):
-        if clock.now() - row.asked_at > ASK_AGAIN:
-            await _ask(database, cluster, job, deleted=row.deleted_at is not None)
-    elif await asyncio.to_thread(_check, cluster, job.box_id) is not None:
-        await asyncio.to_thread(_delete, cluster, job.box_id)
-        failpoints.hit("retiring.deleted")
-        await _ask(database, cluster, job, deleted=True)
-    elif row.deleted_at is None:
-        await _ask(database, cluster, job, deleted=True)
-    else:
-        async with database.transaction() as session:
+    step = await asyncio.to_thread(take_away, cluster, job.box_id, row, emptied)
+    if step == Step.NONE:
+        return
+    now = clock.now()
+    async with database.transaction() as session:
+        if step == Step.OVER:
             await retirements.over(session, job.box_id)
+        else:
+            deleted_at = now if step == Step.DELETED else None
+            await session.merge(Retirement(job_id=job.id, asked_at=now, deleted_at=deleted_at))
+    if step == Step.OVER:
         RETIRED.inc()
         log.info("retiring.done", box_id=job.box_id, job_id=job.id)
 
 
-async def _ask(database: Database, cluster: Cluster, job: Job, *, deleted: bool) -> None:
-    """Ask the box's set to read Git, and write down that it was: in this order, or a kill would forget to ask."""
-    await asyncio.to_thread(cluster.refresh, manifests.application_set(job.box_id))
-    failpoints.hit("retiring.asked")
-    now = clock.now()
-    async with database.transaction() as session:
-        await session.merge(Retirement(job_id=job.id, asked_at=now, deleted_at=now if deleted else None))
+def take_away(
+    cluster: Cluster,
+    box_id: str,
+    row: Retirement | Stray | None,
+    check: Callable[[Cluster, str], dict[str, Any] | None],
+) -> Step:
+    """Take the next step with the Application of a box whose file is out of Git; the caller writes down which it was.
 
-
-def _delete(cluster: Cluster, box_id: str) -> None:
-    """Look once more and delete just what was looked at."""
-    application = _check(cluster, box_id)
-    if application is not None:
+    ``check`` gives the Application, if there is one, and raises StillThere if it has to stay. The set is asked before
+    that is written down, or a kill would forget to ask.
+    """
+    name = manifests.application_set(box_id)
+    if row is None or row.asked_at is None:
+        step = Step.ASKED
+    elif cluster.refresh_asked(name):
+        if clock.now() - row.asked_at <= ASK_AGAIN:
+            return Step.NONE
+        step = Step.DELETED if row.deleted_at is not None else Step.ASKED
+    elif (application := check(cluster, box_id)) is not None:
         cluster.delete_application(application)
         log.info("retiring.application_deleted", box_id=box_id)
+        failpoints.hit("retiring.deleted")
+        step = Step.DELETED
+    elif row.deleted_at is None:
+        step = Step.DELETED
+    else:
+        return Step.OVER
+    cluster.refresh(name)
+    failpoints.hit("retiring.asked")
+    return step
 
 
-def _check(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
+def emptied(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
     """The box's Application, if there is one and nothing of the box lives.
 
     Raises StillThere if anything does, or if the Application's deletion would take something along.
@@ -130,7 +153,13 @@ def _check(cluster: Cluster, box_id: str) -> dict[str, Any] | None:
     if seen.resources or seen.asked_state != State.DESTROYED or seen.operating or seen.sync != "Synced":
         told = {"resources": seen.resources, "state": seen.asked_state, "sync": seen.sync}
         raise StillThere("retire_application_not_empty", box=box_id, **told)
+    return uncascading(application)
+
+
+def uncascading(application: dict[str, Any]) -> dict[str, Any]:
+    """The Application. Raises StillThere if its deletion would take something along."""
     if finalizers := application["metadata"].get("finalizers"):
+        box_id = application["metadata"]["name"]
         raise StillThere("retire_application_cascades", box=box_id, finalizers=",".join(finalizers)[:100])
     return application
 

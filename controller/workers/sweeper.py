@@ -16,7 +16,18 @@ from controller.core.db import Database
 from controller.core.errors import CloudError
 from controller.core.queue import Doorbell
 from controller.core.settings import Group
-from controller.domain import adoption, bells, catch_up, inbox, lifecycle, notices, retirements, standbys, subscriptions
+from controller.domain import (
+    adoption,
+    bells,
+    catch_up,
+    inbox,
+    lifecycle,
+    notices,
+    retirements,
+    standbys,
+    strays,
+    subscriptions,
+)
 from controller.domain.boxes import Box
 from controller.domain.jobs import Job, JobState, Verb
 from controller.domain.lifecycle import LifecycleSettings, Mint
@@ -97,17 +108,17 @@ async def sweep(
 async def keep_standbys(database: Database, bell: Doorbell, pool: Pool) -> None:
     """The pool of standby boxes is on its way to what is wanted and shown; the writer is rung for if that took jobs."""
     async with database.transaction() as session:
-        made = await standbys.keep(session, pool.mint, pool.settings)
+        kept = await standbys.keep(session, pool.mint, pool.settings)
         found = health.Standbys(
             wanted={plan: pool.settings.wanted(plan) for plan in PlanName},
-            ready=await standbys.ready(session, pool.mint.settings),
-            too_slow=await standbys.too_slow(session, pool.settings, made),
+            ready=kept.ready,
+            too_slow=await standbys.too_slow(session, pool.settings, kept.jobs),
         )
     health.show_standbys(found)
     failpoints.hit("sweeper.standbys_kept")
-    for job in made:
+    for job in kept.jobs:
         log.info("standbys.kept", box_id=job.box_id, job_id=job.id, verb=job.verb)
-    if made:
+    if kept.jobs:
         await bell.ring(bells.COMMITS)
 
 
@@ -120,7 +131,7 @@ async def _ring(database: Database, bell: Doorbell, settings: SweeperSettings) -
         await notices.recover(session)
         untold = await notices.due(session)
         reports = len(await adoption.untold(session))
-        retiring = len(await retirements.unfinished(session))
+        retiring = len(await retirements.unfinished(session)) + await strays.count(session)
     for event_id in events:
         await bell.ring(bells.EVENT, event_id)
     if unread:

@@ -15,7 +15,8 @@ from controller.core import log as logs
 from controller.core.db import Database
 from controller.core.errors import CloudError, Permanent
 from controller.core.queue import Doorbell
-from controller.domain import sightings
+from controller.domain import sightings, strays
+from controller.domain.boxes import Place
 from controller.domain.sightings import Look
 from controller.workers import provisioning
 
@@ -40,12 +41,11 @@ class Deaf(Permanent):
     """Raised to end the process, which is then started again: nothing would ever arrive here."""
 
 
-async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asyncio.Event, cell: str = "") -> None:
+async def run(database: Database, cluster: Cluster, bell: Doorbell, stop: asyncio.Event, cell: str) -> None:
     """Follow the cluster of ``cell`` until ``stop`` is set; after any break it lists again, so nothing is missed.
 
-    What it shows counts for that cell's boxes alone, whatever its Applications say; for an empty one they say where
-    they are. However it ends, nothing of it goes on. Raises Deaf when the thread that listens has died of something
-    that is not ours.
+    What it shows counts for that cell's boxes alone, whatever its Applications say. However it ends, nothing of it
+    goes on. Raises Deaf when the thread that listens has died of something that is not ours.
     """
     arrivals: asyncio.Queue[Change] = asyncio.Queue()
     ending = threading.Event()
@@ -102,8 +102,8 @@ def _leave(cluster: Cluster, follower: threading.Thread) -> None:
 class Books:
     """What is on record of every Application; one that says nothing new costs no query."""
 
-    def __init__(self, database: Database, cell: str = "") -> None:
-        """``cell``: whose cluster is followed; empty: the Applications say it."""
+    def __init__(self, database: Database, cell: str) -> None:
+        """``cell``: whose cluster is followed."""
         self._database = database
         self._cell = cell
         self._known: dict[str, Look] = {}
@@ -116,6 +116,8 @@ class Books:
             try:
                 async with self._database.transaction() as session:
                     healed = await sightings.record(session, look)
+                    if seen.asked_state:  # as our sets have it, and no other Application
+                        await strays.note(session, Place(seen.cell, seen.box_id))
             except CloudError as error:
                 FAILURES.labels(error.code).inc()
                 log.warning("watcher.record_failed", box_id=seen.box_id, error=str(error))
@@ -140,8 +142,7 @@ class Books:
         return name
 
     def _read(self, change: Change) -> Observed:
-        seen = argocd.read(change.object)
-        return replace(seen, cell=self._cell) if self._cell else seen
+        return replace(argocd.read(change.object), cell=self._cell)
 
 
 async def _moves(database: Database, cluster: Cluster, bell: Doorbell, look: Observed) -> bool:

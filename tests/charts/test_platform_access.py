@@ -46,29 +46,37 @@ def test_the_watcher_alone_may_touch_what_runs() -> None:
     }  # fmt: skip
 
 
-def test_the_writer_has_argo_cd_look_and_begin_anew_and_deletes_empty_applications() -> None:
+def test_the_writer_has_argo_cd_look_and_begin_anew_and_deletes_applications_of_nothing() -> None:
     assert rights("writer") == {
         *(("argoproj.io/applicationsets", verb, "*") for verb in ("get", "patch")),
         *(("argoproj.io/applications", verb, "*") for verb in ("get", "patch", "delete")),
-        ("/namespaces", "list", "*"),
+        ("/namespaces", "list", "*"), ("/pods", "list", "*"),
     }  # fmt: skip
 
 
+LABELS: Object = {"labels": {"openclaw.cloud/state": "active"}}
+NEVER: Object = {"resources": [{"kind": "Namespace"}], "operationState": {"phase": "Running"}}
 EMPTY: Object = {"metadata": {"labels": {"openclaw.cloud/state": "destroyed"}}, "status": {"resources": []}}
 
 
 @pytest.mark.parametrize(
     ("old", "allowed"),
     [
-        (EMPTY, True), ({**EMPTY, "status": {}}, True), ({"metadata": EMPTY["metadata"]}, False),
-        ({**EMPTY, "status": {"resources": [{"kind": "Namespace"}]}}, False),
-        ({**EMPTY, "metadata": {"labels": {"openclaw.cloud/state": "active"}}}, False),
-        ({**EMPTY, "metadata": {}}, False),
+        (EMPTY, True), ({**EMPTY, "status": {"history": [{"id": 0}]}}, True),
+        ({**EMPTY, "status": {"history": [{"id": 0}], "resources": [{"kind": "Namespace"}]}}, False),
+        ({"metadata": LABELS}, True), ({"metadata": LABELS, "status": {}}, True),
+        ({"metadata": LABELS, "status": NEVER}, True),
+        ({"metadata": LABELS, "status": {**NEVER, "history": [{"id": 0}]}}, False),
+        ({"metadata": LABELS, "status": {"operationState": {"phase": "Succeeded"}}}, False),
+        ({**EMPTY, "metadata": {}}, False), ({"metadata": {}, "status": NEVER}, False),
         ({**EMPTY, "metadata": {**EMPTY["metadata"], "finalizers": ["resources-finalizer.argocd.argoproj.io"]}}, False),
+        ({"metadata": {**LABELS, "finalizers": ["resources-finalizer.argocd.argoproj.io"]}}, False),
     ],
     ids=str,
 )  # fmt: skip
-def test_the_writer_deletes_the_empty_application_of_a_destroyed_box_alone(old: Object, allowed: bool) -> None:
+def test_the_writer_deletes_the_application_of_a_destroyed_box_that_is_empty_or_of_one_that_never_was(
+    old: Object, allowed: bool
+) -> None:
     policies = [one for one in rendered() if one["kind"] == "ValidatingAdmissionPolicy"]
     told = refusing(policies, "DELETE", "argoproj.io/applications", None, old, **WRITER)
     assert told == ([] if allowed else ["platform-retires"])

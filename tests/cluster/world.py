@@ -95,7 +95,7 @@ class World:
         self._stop = asyncio.Event()
         bell = Doorbell(QueueSettings(queue_redis_url=SecretStr(queue_url)))
         self._tasks = [
-            self.loop.call(_begun(watcher.run(self.database, followed, bell, self._stop))),
+            self.loop.call(_begun(watcher.run(self.database, followed, bell, self._stop, CELL))),
             self.loop.call(_begun(self._ask_again())),
         ]
         self.look()

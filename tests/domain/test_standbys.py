@@ -39,7 +39,7 @@ async def states(session: AsyncSession) -> Counter[str]:
 
 
 async def kept(session: AsyncSession, mint: Mint, settings: StandbySettings) -> list[str]:
-    return sorted(job.verb for job in await pool.keep(session, mint, settings))
+    return sorted(job.verb for job in (await pool.keep(session, mint, settings)).jobs)
 
 
 def test_the_pool_is_off_unless_it_is_asked_for() -> None:
@@ -61,7 +61,7 @@ async def test_a_standby_has_tokens_of_its_own_and_neither_owner_nor_words(sessi
 
 async def test_many_are_made_in_several_looks(session: AsyncSession, mint: Mint) -> None:
     settings = StandbySettings(standby_pro=12)
-    assert [len(await pool.keep(session, mint, settings)) for _ in range(3)] == [10, 2, 0]
+    assert [len((await pool.keep(session, mint, settings)).jobs) for _ in range(3)] == [10, 2, 0]
 
 
 async def test_two_keepers_at_once_fill_it_once(database: Database, mint: Mint) -> None:
@@ -220,3 +220,9 @@ async def test_boxes_of_customers_and_of_other_cells_are_none_of_its_business(
     await buy(session, mint)
     (await standbys.ready(session, mint)).cell = "elsewhere"
     assert await kept(session, mint, OFF) == []
+
+
+async def test_what_a_look_ends_is_not_ready_after_it(session: AsyncSession, mint: Mint) -> None:
+    await standbys.ready(session, mint)
+    assert (await pool.keep(session, mint, TWO)).ready[PlanName.PRO] == 1
+    assert (await pool.keep(session, mint, StandbySettings())).ready[PlanName.PRO] == 0

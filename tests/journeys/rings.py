@@ -163,7 +163,7 @@ class Fleet:
     async def going(self, kubeconfig: Path) -> AsyncIterator[None]:
         """The whole of it at work while the block runs."""
         cluster = Cluster(ClusterSettings(kubeconfig=kubeconfig))
-        watching = asyncio.create_task(watcher.run(self.house.database, cluster, self._bell, self._stop))
+        watching = asyncio.create_task(watcher.run(self.house.database, cluster, self._bell, self._stop, CELL["name"]))
         tasks = [asyncio.create_task(loop()) for loop in self._argo]
         tasks.append(asyncio.create_task(self._control(cluster)))
         try:

@@ -111,8 +111,9 @@ async def test_a_file_that_is_removed_ends_no_box_and_comes_back(ops: Ops, tmp_p
     assert "removing a box's file deletes nothing" in (await ops.told(remotes.git(clone, "rev-parse", "HEAD"))).notes[0]
 
 
-async def test_a_job_that_meets_a_bad_file_waits_until_it_is_put_back(ops: Ops) -> None:
-    remotes.commit(ops.remote, {ops.path: b""}, "ops: oh no")
+@pytest.mark.parametrize("edit", [("metadata:", "nonsense:"), ('state: "active"', 'state: "destroyed"')])
+async def test_a_job_that_meets_a_bad_file_waits_until_it_is_put_back(ops: Ops, edit: tuple[str, str]) -> None:
+    ops.push(edit)
     async with ops.database.transaction() as session:
         await lifecycle.suspend(session, await boxes.get(session, ops.box_id), Why("admin"))
     await ops.write()

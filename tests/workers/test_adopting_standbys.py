@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from controller.clients.kubernetes import Cluster, ClusterSettings
-from controller.core import ids
+from controller.core import clock, ids
 from controller.core.db import Database
 from controller.domain import boxes, jobs, lifecycle, subscriptions
 from controller.domain.jobs import JobState
@@ -21,6 +22,8 @@ from tests.workers.ops import Ops
 from tests.workers.test_provisioning import KUBECONFIG
 
 CONDEMN = ('state: "standby"', 'state: "condemned"')
+APPROVE = ('deletion: "held"', 'deletion: "approved"')
+THINK = ('thinking: "low"', 'thinking: "high"')
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ async def test_ops_cannot_give_a_standby_away_or_stop_it(ops: Ops, edits: list[t
     assert ((await ops.box()).state, (await ops.box()).customer_id) == ("standby", None)
 
 
-@pytest.mark.parametrize("edit", [CONDEMN, ('thinking: "low"', 'thinking: "high"')])
+@pytest.mark.parametrize("edit", [CONDEMN, THINK])
 async def test_what_ops_ask_of_a_standby_that_a_purchase_has_just_claimed_does_not_reach_the_customer(
     ops: Ops, edit: tuple[str, str]
 ) -> None:
@@ -91,6 +94,48 @@ async def test_what_ops_ask_of_a_standby_that_a_purchase_has_just_claimed_does_n
     assert (box.state, box.thinking, ops.manifest().metadata.customer) == ("active", "low", box.customer_id)
     assert ((await ops.told(sha)).outcome, await ops.equal()) == ("corrected", True)
     assert {job.state for job in await ops.jobs()} <= {JobState.DONE, JobState.COMMITTED}
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [CONDEMN], [THINK], [CONDEMN, APPROVE], [APPROVE], [('state: "standby"', 'state: "destroyed"')],
+        [("rev: 1", "rev: 7")], [("metadata:", "nonsense:")],
+        [("metadata:\n", f'metadata:\n  customer: "{factories.UNKNOWN_ID}"\n')],
+    ],
+)  # fmt: skip
+async def test_a_claim_wins_over_what_ops_pushed_within_seconds_of_it(ops: Ops, edits: list[tuple[str, str]]) -> None:
+    await claim(ops)
+    ops.push(*edits)
+    await ops.write()
+    await ops.look()
+    with clock.frozen(clock.now() + timedelta(minutes=1)):
+        await ops.write()
+    box, known = await ops.box(), ops.manifest()
+    assert {job.state for job in await ops.jobs()} <= {JobState.DONE, JobState.COMMITTED}
+    assert (known.spec.state, known.spec.thinking, await ops.equal()) == ("active", "low", True)
+    assert known.metadata.customer == box.customer_id
+
+
+async def test_ops_that_condemn_a_standby_and_approve_that_do_not_end_the_customer_who_claims_it(ops: Ops) -> None:
+    await claim(ops)
+    ops.push(CONDEMN)
+    sha = ops.push(APPROVE)
+    await ops.write()
+    await ops.look()
+    with clock.frozen(clock.now() + timedelta(minutes=1)):
+        await ops.write()
+    assert ((await ops.told(sha)).outcome, ops.manifest().spec.state, await ops.equal()) == ("restored", "active", True)
+
+
+@pytest.mark.parametrize("first", ["the claim", "the look"])
+async def test_a_volume_that_ops_enlarge_within_seconds_of_the_claim_stays_as_large(ops: Ops, first: str) -> None:
+    await claim(ops)
+    ops.push(("volume_gib: 10", "volume_gib: 40"))
+    if first == "the claim":
+        await ops.write()
+    await ops.look()
+    assert ((await ops.box()).volume_gib, ops.manifest().spec.volume_gib, await ops.equal()) == (40, 40, True)
 
 
 async def test_overrides_that_would_shrink_the_volume_of_a_standby_just_claimed_are_put_back(ops: Ops) -> None:

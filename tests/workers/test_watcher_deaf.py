@@ -30,4 +30,4 @@ async def test_a_follower_that_died_ends_the_process(database: Database, queue: 
     garbling = Garbling(ClusterSettings(kubeconfig=tmp_path / "kubeconfig"))
     async with asyncio.timeout(60):
         with pytest.raises(Deaf):
-            await watcher.run(database, garbling, Doorbell(queue), asyncio.Event())
+            await watcher.run(database, garbling, Doorbell(queue), asyncio.Event(), "local")

@@ -24,7 +24,7 @@ from controller.workers import provisioning, watcher
 from tests.clients.test_kubernetes import ARGO, add, reached, server
 from tests.proxy.conftest import bought
 from tests.proxy.waiting import until
-from tests.sandbox.cluster import objects
+from tests.sandbox.cluster import objects, running
 from tests.sandbox.cluster.conftest import own_cluster
 from tests.sandbox.cluster.running import Cluster as Live
 from tests.sandbox.cluster.serving import Served
@@ -35,10 +35,12 @@ __all__ = ["own_cluster", "server"]
 
 
 @asynccontextmanager
-async def watching(database: Database, cluster: Cluster, queue: QueueSettings) -> AsyncIterator[None]:
-    """A watcher while the block runs."""
+async def watching(
+    database: Database, cluster: Cluster, queue: QueueSettings, cell: str = "local"
+) -> AsyncIterator[None]:
+    """A watcher of the cell while the block runs."""
     stop = asyncio.Event()
-    task = asyncio.create_task(watcher.run(database, cluster, Doorbell(queue), stop))
+    task = asyncio.create_task(watcher.run(database, cluster, Doorbell(queue), stop, cell))
     try:
         yield
         assert not task.done(), "the watcher ended on its own"
@@ -178,7 +180,7 @@ async def asked_again(forgetful: Forgetful) -> bool:
 async def test_an_api_server_that_was_killed_and_came_back_is_followed_again(
     database: Database, own_cluster: Live, queue: QueueSettings, tmp_path: Path
 ) -> None:
-    async with town(database, own_cluster, tmp_path) as lived, watching(database, lived.cluster, queue):
+    async with town(database, own_cluster, tmp_path) as lived, watching(database, lived.cluster, queue, running.CELL):
         await until(lambda: exists(database, lived.box_id))
         await asyncio.to_thread(own_cluster.kill)
         await asyncio.to_thread(own_cluster.start)
@@ -203,7 +205,7 @@ async def test_no_thread_of_it_is_left_whether_it_was_cancelled_or_stopped(
     box_id, _ = await bought(database)
     add(server, box_id)
     before, stop = set(threading.enumerate()), asyncio.Event()
-    task = asyncio.create_task(watcher.run(database, reached(tmp_path, server.url), Doorbell(queue), stop))
+    task = asyncio.create_task(watcher.run(database, reached(tmp_path, server.url), Doorbell(queue), stop, "local"))
     await until(lambda: exists(database, box_id))
     followers = [one for one in threading.enumerate() if one not in before and "_follow" in one.name]
     task.cancel() if cancelled else stop.set()

@@ -1,3 +1,16 @@
+{{/* Our processes as files/processes.yaml has them, and a watcher for each other cell: the same, but for who it is there. */}}
+{{- define "platform.processes" -}}
+{{- $all := .Files.Get "files/processes.yaml" | fromYaml }}
+{{- range $cell, $_ := .Values.watchers }}
+{{- if eq $cell $.Values.settings.cell }}{{ fail "settings.cell has its own watcher and is not named in watchers" }}{{ end }}
+{{- $kubeconfig := printf "KUBECONFIG_%s" ($cell | upper | replace "-" "_") }}
+{{- $egress := append (without $all.watcher.egress "kubernetes") (printf "cell/%s" $cell) }}
+{{- $other := dict "command" "watcher" "cell" $cell "cells" $kubeconfig "egress" $egress }}
+{{- $_ := set $all (printf "watcher-%s" $cell) (merge $other (omit $all.watcher "cluster")) }}
+{{- end }}
+{{- $all | toYaml }}
+{{- end }}
+
 {{/* The private ranges, as no traffic to the internet may reach them: the same as charts/box closes to boxes. */}}
 {{- define "platform.private" -}}
 [0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16/32, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/4, 240.0.0.0/4]
@@ -10,6 +23,9 @@
   ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
 {{- range $kind := index . 1 }}
 {{- $to := get $root.Values.destinations $kind }}
+{{- if hasPrefix "cell/" $kind }}
+{{- $to = get $root.Values.watchers (trimPrefix "cell/" $kind) }}
+{{- end }}
 {{- if eq $kind "nango" }}
 {{- if $root.Values.nango }}
 - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: nango}}}]
@@ -98,9 +114,9 @@ imagePullSecrets: [{name: {{ . }}}]
 {{- concat (index . 1).secrets $llm (list $beside $push $sign $forge $cache | compact) | toJson }}
 {{- end }}
 
-{{/* The secret with the other cells' kubeconfig, if there are any and the process asks them. Takes what platform.secrets does. */}}
+{{/* The secret with the kubeconfig of other cells, or of the one that is the process's. Takes what platform.secrets does. */}}
 {{- define "platform.cells" -}}
-{{- if (index . 0).Values.destinations.cells }}{{ with (index . 1).cells }}{{ . }}{{ end }}{{ end }}
+{{- if or (index . 1).cell (index . 0).Values.destinations.cells }}{{ with (index . 1).cells }}{{ . }}{{ end }}{{ end }}
 {{- end }}
 
 {{/* Not empty if the catalog has a provider that the translator speaks to. */}}
