@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import orjson
 
 BYTES_PER_TOKEN = 4
@@ -17,6 +18,27 @@ _LONGEST_BORDER = 4
 _FIELD = b"data:"
 _DONE = b"[DONE]"
 _TEXTS = frozenset({"content", "reasoning_content", "refusal"})
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta
+
+
+class _Chunk(msgspec.Struct):
+    """Most of what a chat's stream is made of, and all that matters of it; whatever else there is, is no such chunk."""
+
+    choices: list[_Choice]
+    usage: None = None
+
+
+_CHUNKS = msgspec.json.Decoder(_Chunk)
 
 
 class Reader:
@@ -82,11 +104,10 @@ class Reader:
         self.delivered_bytes = self._passed_bytes
 
     def _events(self, chunk: bytes) -> Sequence[bytes]:
+        if not self._rest and chunk.find(_PLAIN_BORDER) + len(_PLAIN_BORDER) == len(chunk) > 1 and b"\r" not in chunk:
+            return (chunk,)  # most of what comes
         held = self._rest + chunk
         ends = _ends(held, self._scanned)
-        if len(ends) == 1 and ends[0] == len(held):  # most of what comes
-            self._rest, self._scanned = b"", 0
-            return (held,)
         events = [held[start:end] for start, end in zip((0, *ends), ends, strict=False)]
         self._rest = held[ends[-1] :] if ends else held
         # so that one huge event is not searched again from its beginning with each chunk
@@ -95,12 +116,25 @@ class Reader:
 
     def _read(self, event: bytes) -> bool:
         data = _data(event)
+        if self._is_chunk(data):
+            return False
         parsed = _object(data)
         self._note(parsed)
         usage_alone = isinstance(parsed.get("usage"), dict) and not parsed.get("choices")
         hidden = self._hide and usage_alone
         self.final = self.final or (usage_alone and not hidden) or (not parsed and data.strip() == _DONE)
         return hidden
+
+    def _is_chunk(self, data: bytes) -> bool:
+        """Whether it was a chunk of a chat, with text alone, which is noted: a quarter of the work for most events."""
+        try:
+            chunk = _CHUNKS.decode(data)
+        except msgspec.DecodeError:
+            return False
+        for choice in chunk.choices:
+            said = choice.delta
+            self._passed_bytes += _size(said.content) + _size(said.reasoning_content) + _size(said.refusal)
+        return True
 
     def _note(self, parsed: dict[str, Any]) -> None:
         if isinstance(parsed.get("usage"), dict):

@@ -73,7 +73,8 @@ def check_chat(body: Body) -> None:
         raise BadRequest("modality_not_supported")
     if isinstance(body["messages"], list):
         _check_parts(body["messages"])
-    if not isinstance(tools := body.get("tools"), orjson.Fragment):
+    tools = body.get("tools")
+    if tools is not None and not isinstance(tools, orjson.Fragment):
         check_chat_tools(tools)
 
 
