@@ -104,6 +104,7 @@ class World:
         """Stop our half; the cluster's is deleted by ``clean``."""
         self.loop.loop.call_soon_threadsafe(self._stop.set)
         self._tasks[1].cancel()
+        self.loop.call(_ended(self._tasks))
         self.trace.close()
         self.loop.call(self.database.close())
         self._open.close()
@@ -291,3 +292,7 @@ def _credentials(host: HttpHost, token: str) -> list[Object]:
 
 async def _begun(work: Any) -> asyncio.Task[Any]:
     return asyncio.create_task(work)
+
+
+async def _ended(tasks: list[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
