@@ -141,6 +141,12 @@ def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
         f"{file.path}: spec.{name} is set by the platform alone and was put back" for name in steps.PLATFORMS
         if fields.pop(name, None) is not None and name != "rev"
     ]  # fmt: skip
+    back = steps.returned(before, after)
+    if back is not None:
+        fields["volumes"] = back.model_dump(mode="json")
+        notes += [f"{file.path}: {steps.KEPT}"] if back != after.spec.volumes else []
+    elif "volumes" in fields:
+        faults.append(steps.VOLUMES)
     if after.spec.rev != before.spec.rev:
         notes.append(f"{file.path}: spec.rev is set by the platform alone and moved on to the next number")
     if volume(after) < volume(before):
