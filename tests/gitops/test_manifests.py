@@ -21,6 +21,20 @@ BOX, CUSTOMER = ids.new(), ids.new()
 SLUGS = st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True)
 VERSIONS = st.integers(1, 1_000_000)
 RELEASES = st.from_regex(r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,4}", fullmatch=True)
+REVS = st.integers(1, 10_000_000)
+SNAPSHOTS = st.fixed_dictionaries({"release": RELEASES, "rev": REVS}, optional={"volume": REVS})
+
+
+@st.composite
+def volumes(draw: st.DrawFn) -> dict[str, Any]:
+    """The first volume or one that was made in use, another perhaps kept, a third perhaps given up."""
+    numbers = draw(st.lists(st.just(0) | REVS, min_size=3, max_size=3, unique=True))
+    one, other = ({"rev": rev, **({"snapshot": draw(SNAPSHOTS)} if rev else {})} for rev in numbers[:2])
+    return {"used": one} | draw(
+        st.fixed_dictionaries({}, optional={"kept": st.just(other), "given_up": st.just(numbers[2])})
+    )
+
+
 SPECS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "rev": st.integers(1, 10_000_000),
@@ -29,7 +43,8 @@ SPECS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "plan": st.sampled_from(["starter", "pro", "team"]),
         "volume_gib": st.integers(1, 1_000),
         "release": RELEASES,
-        "snapshot": st.fixed_dictionaries({"release": RELEASES, "rev": st.integers(1, 10_000_000)}),
+        "snapshot": SNAPSHOTS,
+        "volumes": volumes(),
         "ring": st.integers(0, 9),
         "locale": st.sampled_from(["pt-BR", "en"]),
         "niche": SLUGS | st.sampled_from(["no", "on", "off", "yes", "y", "null", "true", "e1"]),
