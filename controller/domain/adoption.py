@@ -207,7 +207,7 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
     box.rev = max(box.rev, wanted.spec["rev"]) + 1
     # a replay says what was taken; on a return to the kept volume, the one that was in use is the data to go back to
     if not {"snapshot", "volumes"} & fields.keys():
-        box.snapshot = snapshots.due(box, former, box.rev)
+        box.snapshot = await snapshots.due(session, box, former, box.rev)
     if box.profile == wanted.spec["profile"]:
         box.live_profile = box.profile
     spec = boxes.spec(box, await connections.in_manifest(session, box.id))

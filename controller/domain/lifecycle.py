@@ -344,7 +344,7 @@ async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **field
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1
-    box.snapshot = snapshots.due(box, former, box.rev)
+    box.snapshot = await snapshots.due(session, box, former, box.rev)
     if box.snapshot != kept:
         fields["snapshot"] = box.snapshot
     return await _job(session, box, verb, {"rev": box.rev, **fields}, why)

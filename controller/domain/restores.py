@@ -35,7 +35,7 @@ async def restore(session: AsyncSession, box: Box, why: Why, reason: str) -> Job
     if box.snapshot is None:
         raise Conflict("snapshot_missing", box=box.id, hint=_NONE_KEPT)
     if volumes.kept(box) is not None:
-        if not volumes.bound(box):
+        if not await volumes.made(session, box):
             raise Conflict("restore_under_way", box=box.id, rev=volumes.in_use(box)["rev"])
         raise Conflict("volume_kept", box=box.id, hint=_STILL_KEPT)
     seen = await session.get(Sighting, box.id, populate_existing=True)
@@ -58,7 +58,7 @@ async def discard(session: AsyncSession, box: Box, why: Why, reason: str) -> Job
     former = volumes.kept(box)
     if former is None:
         raise Conflict("no_volume_kept", box=box.id)
-    if not volumes.bound(box):
+    if not await volumes.made(session, box):
         raise Conflict("restore_under_way", box=box.id, rev=volumes.in_use(box)["rev"])
     seen = await session.get(Sighting, box.id, populate_existing=True)
     # Argo CD deletes a volume only once it has applied that it is kept and no more

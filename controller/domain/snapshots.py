@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from controller.domain import volumes
 from controller.domain.boxes import Box
 
 
-def due(box: Box, former: str, rev: int) -> dict[str, Any] | None:
+async def due(session: AsyncSession, box: Box, former: str, rev: int) -> dict[str, Any] | None:
     """The snapshot that the box is to have once ``rev`` has put it from ``former`` on its release of now.
 
     A box whose gateway never reported has nothing to save, and perhaps no volume: a snapshot of a claim that is bound
@@ -23,6 +25,6 @@ def due(box: Box, former: str, rev: int) -> dict[str, Any] | None:
     kept, number = box.snapshot, volumes.in_use(box)["rev"]
     if former == box.release or (kept or {}).get("release") == box.release:
         return kept
-    if box.ready_release is None or not volumes.bound(box):
+    if box.ready_release is None or not await volumes.made(session, box):
         return kept
     return {"release": former, "rev": rev} | ({"volume": number} if number else {})

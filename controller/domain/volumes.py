@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from controller.domain.boxes import Box
+from controller.domain.jobs import Job, JobState, Verb
 
 Volume = dict[str, Any]
 """``rev``, its number, and ``snapshot``, which all but the first are made from."""
 
 _FIRST: Volume = {"rev": 0}
+_NOT_APPLIED = (JobState.QUEUED, JobState.NEEDS_APPROVAL, JobState.COMMITTED, JobState.FAILED)
 
 
 def in_use(box: Box) -> Volume:
@@ -26,9 +31,11 @@ def kept(box: Box) -> Volume | None:
     return (box.volumes or {}).get("kept")
 
 
-def bound(box: Box) -> bool:
-    """Whether the volume in use is known to be filled: a pod on it was ready."""
-    return box.synced_rev >= int(in_use(box)["rev"])
+async def made(session: AsyncSession, box: Box) -> bool:
+    """Whether the volume in use is there, with its data: the job that asked for it, if any, was seen to be applied."""
+    number = Job.fields["volumes"]["used"]["rev"].as_integer()
+    query = select(Job.id).where(Job.box_id == box.id, Job.verb == Verb.RESTORE, Job.state.in_(_NOT_APPLIED))
+    return await session.scalar(query.where(number == in_use(box)["rev"]).limit(1)) is None
 
 
 def restored(box: Box, rev: int) -> dict[str, Any]:

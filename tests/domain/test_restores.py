@@ -219,6 +219,8 @@ async def test_one_that_could_not_be_written_can_be_tried_again_after_later_jobs
     await fleets.committed(session, box)
     await retries.retry(session, job.id)
     assert (job.rev, job.fields) == (5, {"rev": 5, "release": OLD, "volumes": AFTER})
+    box.synced_rev = 4
+    assert await refusal(session, box) == "restore_under_way"
 
 
 async def test_one_that_is_rejected_leaves_the_box_as_it_was(session: AsyncSession, mint: Mint) -> None:

@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from controller.core import ids
 from controller.core.errors import Invalid
 from controller.gitops import manifests
-from controller.gitops.manifests import ManifestError, Snapshot
+from controller.gitops.manifests import ManifestError, Snapshot, Volume, Volumes
 from tests.gitops.test_commits import spec
 
 BOX, CUSTOMER = ids.new(), ids.new()
@@ -91,6 +91,30 @@ def test_what_is_written_is_read_back_by_us_and_by_argos_parser(given_spec: dict
 def test_a_standby_belongs_to_nobody_and_what_serves_a_customer_to_one(state: str, customer: str | None) -> None:
     with pytest.raises(ManifestError, match=f"a box that is {state} belongs to"):
         manifests.create(BOX, customer, spec(state=state))
+
+
+MADE = {"rev": 3, "snapshot": {"release": "2026.11.1", "rev": 2}}
+
+
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        {}, {"kept": {"rev": 0}}, {"used": {"rev": 3}}, {"used": {**MADE, "rev": 0}}, {"used": MADE, "kept": MADE},
+        {"used": MADE, "given_up": 3}, {"used": MADE, "kept": {"rev": 0}, "given_up": 0}, {"used": {"rev": "0"}},
+    ],
+    ids=[
+        "none", "none in use", "one from nowhere", "a first one from a snapshot", "one twice", "what was given up",
+        "what is kept and given up", "a number in quotes",
+    ],
+)  # fmt: skip
+def test_a_box_has_each_volume_once_and_every_later_one_from_a_snapshot(volumes: dict[str, Any]) -> None:
+    with pytest.raises(ManifestError, match="volumes"):
+        made(volumes=volumes)
+
+
+def test_a_file_that_says_nothing_of_volumes_has_the_first() -> None:
+    manifest = manifests.read(made())
+    assert (manifests.volumes(manifest), b"volumes" in made()) == (Volumes(used=Volume(rev=0)), False)
 
 
 @pytest.mark.parametrize("state", ["condemned", "destroyed"])
