@@ -18,9 +18,9 @@ from controller.core.errors import Conflict, Permanent
 from controller.domain import states
 from controller.domain.jobs import ApprovalNeeded
 from controller.domain.states import Deletion, State
-from controller.gitops import manifests
+from controller.gitops import manifests, steps
 from controller.gitops.history import Entry, Touched
-from controller.gitops.manifests import Manifest, Snapshot, Volumes
+from controller.gitops.manifests import Manifest, Snapshot
 from controller.gitops.repository import PLAIN
 from controller.gitops.validation import crossed, is_box, least_volume, volume
 
@@ -90,28 +90,12 @@ def _breaches(before: Manifest, after: Manifest, may_release: bool) -> Iterator[
         yield "snapshot", old.snapshot, new.snapshot
     if new.snapshot is not None and old.snapshot != new.snapshot and not _was_there(before, new.snapshot):
         yield "snapshot", old.snapshot, new.snapshot
-    if old.volumes != new.volumes and not _keeps_volumes(before, after):
+    if old.volumes != new.volumes and not steps.keeps_volumes(before, after):
         yield "volumes", old.volumes, new.volumes
     if volume(after) < volume(before):
         yield "volume", volume(before), volume(after)
     if old.plan != new.plan:
         yield from (("resources", f"{high}={most}", f"{low}={asked}") for low, asked, high, most in crossed(after))
-
-
-def _keeps_volumes(before: Manifest, after: Manifest) -> bool:
-    """Whether a step loses no volume but the kept one, and that by name.
-
-    It is a restore, by which a new volume takes the place of the one in use, which is kept; or it puts a kept one back
-    that people left out; or it gives the kept one up.
-    """
-    old, new = manifests.volumes(before), manifests.volumes(after)
-    if new.given_up != old.given_up:
-        return old.kept is not None and new == Volumes(used=old.used, given_up=old.kept.rev)
-    if old.kept is not None or new.kept is None:
-        return False
-    restored = new.kept == old.used and new.used.snapshot == before.spec.snapshot
-    fresh = old.newest < new.used.rev <= after.spec.rev
-    return (restored and fresh) or new.used == old.used
 
 
 def _was_there(before: Manifest, snapshot: Snapshot) -> bool:

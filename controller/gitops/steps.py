@@ -96,6 +96,22 @@ def returned(before: Manifest, after: Manifest) -> Volumes | None:
     return Volumes(used=old.kept, kept=old.used, given_up=old.given_up)
 
 
+def keeps_volumes(before: Manifest, after: Manifest) -> bool:
+    """Whether a step loses no volume but the kept one, and that by name.
+
+    It is a restore, by which a new volume takes the place of the one in use, which is kept; or it puts a kept one back
+    that people left out; or it gives the kept one up.
+    """
+    old, new = manifests.volumes(before), manifests.volumes(after)
+    if new.given_up != old.given_up:
+        return old.kept is not None and new == Volumes(used=old.used, given_up=old.kept.rev)
+    if old.kept is not None or new.kept is None:
+        return False
+    restored = new.kept == old.used and new.used.snapshot == before.spec.snapshot
+    fresh = old.newest < new.used.rev <= after.spec.rev
+    return (restored and fresh) or new.used == old.used
+
+
 def may_release(verb: str, actor: str) -> bool:
     """Whether a job may give a box that exists another release: a rollout's, a return, or the confirmation of ops'."""
     return verb in RELEASING or actor.startswith("ops:")
