@@ -26,6 +26,8 @@ ADMIN = Why("admin", "by hand")
 TAKEN = {"release": OLD, "rev": 2}
 SECOND, FIRST = {"rev": 3, "snapshot": TAKEN}, {"rev": 0}
 RESTORED = {"used": SECOND, "kept": FIRST}
+SWAPPED = (("used:", "x:"), ("kept:", "used:"), ("x:", "kept:"))
+"""What people edit to put a box back on its kept volume by hand."""
 
 
 async def seen(ops: Ops) -> None:
@@ -80,12 +82,13 @@ async def test_a_revert_of_it_goes_back_to_the_former_volume_and_keeps_the_resto
     assert (told.outcome, "is kept" in " ".join(told.notes)) == (Outcome.CORRECTED, True)
 
 
-async def test_who_changes_their_mind_before_anybody_looked_leaves_the_box_where_it_was(
-    ops: Ops, tmp_path: Path
-) -> None:
+async def test_a_second_return_is_told_to_wait_for_the_first(ops: Ops, tmp_path: Path) -> None:
     await restored(ops)
-    for _ in range(2):
-        revert(ops, tmp_path, "HEAD")
+    _, later = [revert(ops, tmp_path, "HEAD") for _ in range(2)]
+    await ops.look()
+    assert await volumes(ops) == {"used": FIRST, "kept": SECOND}
+    assert (await ops.told(later)).outcome == Outcome.RESTORED
+    ops.push(*SWAPPED, (f'release: "{NEW}"', f'release: "{OLD}"'))
     await ops.look()
     assert (await volumes(ops), ops.manifest().spec.release) == (RESTORED, OLD)
     assert not [job.error for job in await ops.jobs() if job.state == JobState.FAILED]
