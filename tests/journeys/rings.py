@@ -56,7 +56,7 @@ class Node:
 
     def folder(self, pod: Object) -> Path:
         """What the pod has at /data."""
-        return self._volumes / "claims" / pod["metadata"]["namespace"] / _claim(pod)
+        return self._volumes / "claims" / str(pod["metadata"]["namespace"]) / _claim(pod)
 
     def knows(self, box_id: str, token: str) -> None:
         """The box's agent has that token."""
