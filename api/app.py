@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from api import counts, errors
-from api.admin import connections, rollouts, stoppages
+from api.admin import connections, restores, rollouts, stoppages
 from api.admin import routes as admin
 from api.agent import routes as agent
 from api.deps import Parts
@@ -20,7 +20,7 @@ def create(parts: Parts) -> FastAPI:
     app.state.parts = parts
     errors.install(app)
     counts.install(app, "api")
-    for_ops = (stoppages.router, admin.router, connections.router, rollouts.router)
+    for_ops = (stoppages.router, restores.router, admin.router, connections.router, rollouts.router)
     for router in (stripe.router, drafts.router, agent.router, *for_ops):
         app.include_router(router)
 

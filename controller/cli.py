@@ -294,6 +294,24 @@ def start(box: Annotated[str, typer.Argument(help="The box's id.")]) -> None:
     typer.echo(f"started: {box} (job {job})" if job else f"nothing to start: {box}")
 
 
+@admin_app.command()
+def restore(
+    box: Annotated[str, typer.Option("--box", help="The box's id.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit; a line.")],
+    discard: Annotated[bool, typer.Option("--discard", help="Give up, for good, the volume that is kept.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Take a box's data back to before its last upgrade, and its release with them; the volume of now is kept.
+
+    It is kept until it is given up with --discard; a `git revert` of the restore's commit goes back to it.
+    """
+    from controller.clients import platform
+
+    told = platform.discard(box, reason) if discard else platform.restore(box, reason)
+    line = f"given up: volume {told['volume']} of {box}" if discard else f"restoring: {box} to {told['release']}"
+    typer.echo(json.dumps(told) if as_json else f"{line} (job {told['job_id']})")
+
+
 @jobs_app.command()
 def reject(
     job_id: Annotated[str, typer.Argument(help="A job in state needs_approval or failed.")],

@@ -237,6 +237,7 @@ def _job(job: Job) -> dict[str, Any]:
         "state": job.state,
         "actor": job.actor,
         "cause": job.cause,
+        "reason": job.reason,
         "attempts": job.attempts,
         "error": job.error,
         "approvals": job.approvals,

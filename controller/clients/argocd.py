@@ -49,6 +49,9 @@ class Observed:
     held: bool = False
     """Whether Argo CD is told to leave it alone: then its status stands still."""
 
+    snapshot: str | None = None
+    """The name of the VolumeSnapshot that is there as it was rendered."""
+
     def is_well(self) -> bool:
         """Whether what was compared last is applied, in sync, healthy, and nothing under way."""
         return self.settled(self.rev)
@@ -83,7 +86,7 @@ def read(application: dict[str, Any]) -> Observed:
         health=_map(status, "health").get("status") or "Missing",
         phase=operation.get("phase") or "",
         operating="operation" in application,
-        resources=len(status.get("resources") or []),
+        resources=len(_maps(status, "resources")),
         message=operation.get("message"),
         trouble=_conditions(status),
         asked_rev=_rev(wanted),
@@ -91,6 +94,7 @@ def read(application: dict[str, Any]) -> Observed:
         operation=str(operation.get("startedAt") or ""),
         synced_once=bool(status.get("history")) or operation.get("phase") == "Succeeded",
         held=_map(application["metadata"], "annotations").get(SKIP) == "true",
+        snapshot=_snapshot(status),
     )
 
 
@@ -112,9 +116,12 @@ def given_up(application: dict[str, Any], now: datetime) -> dict[str, Any] | Non
 
 
 def _conditions(status: dict[str, Any]) -> str | None:
-    listed = status.get("conditions")
-    told = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    return "; ".join(f"{one.get('type')} {one.get('message')}" for one in told) or None
+    return "; ".join(f"{one.get('type')} {one.get('message')}" for one in _maps(status, "conditions")) or None
+
+
+def _snapshot(status: dict[str, Any]) -> str | None:
+    found = [one for one in _maps(status, "resources") if one.get("kind") == "VolumeSnapshot"]
+    return next((str(one.get("name")) for one in found if one.get("status") == "Synced"), None)
 
 
 def _time(text: Any) -> datetime | None:
@@ -131,6 +138,11 @@ def _rev(values: dict[str, Any]) -> int:
 
 def _values(holder: dict[str, Any]) -> dict[str, Any]:
     return _map(_map(_map(holder, "source"), "helm"), "valuesObject")
+
+
+def _maps(holder: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = holder.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _map(holder: dict[str, Any], name: str) -> dict[str, Any]:

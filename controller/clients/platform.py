@@ -99,6 +99,18 @@ def start(box_id: str) -> dict[str, Any]:
     return made
 
 
+def restore(box_id: str, reason: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/restore``: the job that takes its data back. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/restore", json={"reason": reason})
+    return made
+
+
+def discard(box_id: str, reason: str) -> dict[str, Any]:
+    """``POST /admin/boxes/{id}/discard``: the job that gives its kept volume up. Raises as ``approve`` does."""
+    made: dict[str, Any] = _ask("POST", f"/admin/boxes/{quote(box_id, safe='')}/discard", json={"reason": reason})
+    return made
+
+
 def reject(job_id: str, reason: str) -> str | None:
     """``POST /admin/jobs/{id}/reject``: the job shall not be; the id of the job that follows. Raises as ``approve``."""
     told = _ask("POST", f"/admin/jobs/{quote(job_id, safe='')}/reject", json={"reason": reason})

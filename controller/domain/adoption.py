@@ -52,7 +52,9 @@ NOBODY = "ops@openclaw.cloud"
 PROFILED = frozenset({"locale", "niche", "model", "thinking"})
 """Fields that a running box hears of with its profile, which gets a new version when one of them changes."""
 
-_PLAIN = ("plan", "volume_gib", "release", "snapshot", "ring", "locale", "niche", "model", "thinking", "deletion")
+_PLAIN = (
+    "plan", "volume_gib", "release", "snapshot", "volumes", "ring", "locale", "niche", "model", "thinking", "deletion",
+)  # fmt: skip
 
 
 class GitHead(Base):
@@ -203,8 +205,9 @@ async def adopt(session: AsyncSession, mint: Mint, box_id: str, wanted: Wanted, 
         await _follow_plan(session, box)
     box.rev += await jobs.renumber(session, box.id, wanted.spec["rev"])
     box.rev = max(box.rev, wanted.spec["rev"]) + 1
-    if "snapshot" not in fields:  # as in all but a replay: Git has what was taken then
-        box.snapshot = snapshots.due(box, former, box.rev)
+    # a replay says what was taken; on a return to the kept volume, the one that was in use is the data to go back to
+    if not {"snapshot", "volumes"} & fields.keys():
+        box.snapshot = await snapshots.due(session, box, former, box.rev)
     if box.profile == wanted.spec["profile"]:
         box.live_profile = box.profile
     spec = boxes.spec(box, await connections.in_manifest(session, box.id))

@@ -67,7 +67,13 @@ class Box(Base):
 
     release: Mapped[str]
     snapshot: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """What is kept of its volume from before its release changed: the ``release`` then, and the change's ``rev``."""
+    """What is kept of its volume from before its release changed: the ``release`` then, and the change's ``rev``.
+
+    ``volume`` is the number of the volume that it is of, and is not there for the first.
+    """
+
+    volumes: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Its volumes, as its manifest has them (``volumes``); None: the first alone."""
 
     ring: Mapped[int]
     locale: Mapped[str]
@@ -190,6 +196,7 @@ def spec(box: Box, connected: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
         "volume_gib": box.volume_gib,
         "release": box.release,
         "snapshot": box.snapshot,
+        "volumes": box.volumes,
         "ring": box.ring,
         "locale": box.locale,
         "niche": box.niche,

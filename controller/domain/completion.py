@@ -53,7 +53,7 @@ def _complete(job: Job, box: Box) -> bool:
         return bool(box.ready_profile >= job.fields["profile"])
     if job.verb == Verb.UPDATE_CONNECTIONS:
         return not box.runs() or box.ready_profile >= job.fields["profile"]
-    if job.verb == Verb.UPGRADE:
+    if job.verb in {Verb.UPGRADE, Verb.RESTORE}:
         # by name, because until its pod is replaced the former release may report a new profile
         return not box.runs() or (box.ready_at is not None and box.ready_release == job.fields["release"])
     if job.verb not in NEEDS_GATEWAY:

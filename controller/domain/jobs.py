@@ -40,7 +40,8 @@ class Verb(StrEnum):
     """What a job does to its box; ``approve`` and ``erase`` finish a ``destroy`` after the retention.
 
     ``prepare`` makes a standby, and ``claim`` gives it to who has paid. ``adopt`` confirms what ops changed, where no
-    other verb says it; ``upgrade`` is a rollout's, back and forth. ``retire`` takes the file of a destroyed one away.
+    other verb says it; ``upgrade`` is a rollout's, back and forth. ``restore`` takes a box's data back too, ``discard``
+    gives up the volume that this left. ``retire`` takes the file of a destroyed one away.
     """
 
     PROVISION = "provision"
@@ -52,6 +53,8 @@ class Verb(StrEnum):
     UPDATE_CONNECTIONS = "update_connections"
     UPGRADE = "upgrade"
     DESTROY = "destroy"
+    RESTORE = "restore"
+    DISCARD = "discard"
     APPROVE = "approve"
     ERASE = "erase"
     ADOPT = "adopt"
@@ -99,6 +102,9 @@ class Job(Base):
 
     cause: Mapped[str | None]
     """The event, request or commit that led to it."""
+
+    reason: Mapped[str | None]
+    """Why, in an admin's words, for the audit; it stands in Postgres alone, never in Git."""
 
     state: Mapped[str] = mapped_column(default=JobState.QUEUED.value)
     attempts: Mapped[int] = mapped_column(default=0)

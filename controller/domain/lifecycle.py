@@ -33,6 +33,7 @@ from controller.domain import (
     subscriptions,
     tokens,
     vault,
+    volumes,
 )
 from controller.domain.boxes import Box, BoxSettings
 from controller.domain.drafts import Draft
@@ -173,6 +174,17 @@ async def upgrade(session: AsyncSession, box: Box, release: str, why: Why) -> Jo
     if box.release == release:
         return None
     return await _change(session, box, Verb.UPGRADE, why, release=release)
+
+
+async def restore(session: AsyncSession, box: Box, release: str, why: Why) -> Job:
+    """The box has its snapshot's ``release`` again, and a volume made from it; ``restores`` says whether it may."""
+    return await _change(session, box, Verb.RESTORE, why, release=release, volumes=volumes.restored(box, box.rev + 1))
+
+
+async def give_up(session: AsyncSession, box: Box, former: volumes.Volume, why: Why) -> Job:
+    """The box has the volume in use alone; raises Conflict for a box that has ended. ``restores`` says when it may."""
+    _alive(box)
+    return await _change(session, box, Verb.DISCARD, why, volumes=volumes.given_up(box, former))
 
 
 async def connect(session: AsyncSession, box: Box, provider: str, why: Why) -> Job | None:
@@ -328,11 +340,11 @@ async def _change(session: AsyncSession, box: Box, verb: Verb, why: Why, **field
     if "state" in fields:
         states.check(State(box.state), State(fields["state"]), Deletion(box.deletion))
     former, kept = box.release, box.snapshot
-    for name in ("state", "plan", "volume_gib", "deletion", "profile", "release"):
+    for name in ("state", "plan", "volume_gib", "deletion", "profile", "release", "volumes"):
         if name in fields:
             setattr(box, name, fields[name])
     box.rev += 1
-    box.snapshot = snapshots.due(box, former, box.rev)
+    box.snapshot = await snapshots.due(session, box, former, box.rev)
     if box.snapshot != kept:
         fields["snapshot"] = box.snapshot
     return await _job(session, box, verb, {"rev": box.rev, **fields}, why)

@@ -24,7 +24,10 @@ from controller.domain.states import State
 LONGEST_REASON = 200
 _HELD = (JobState.NEEDS_APPROVAL, JobState.FAILED)
 _GONE = (JobState.FAILED, JobState.REJECTED)
-_STEPS = frozenset(map(str, (Verb.RESIZE, Verb.SUSPEND, Verb.REACTIVATE, Verb.DESTROY, Verb.APPROVE, Verb.ERASE)))
+_STEPS = frozenset(
+    map(str, (Verb.RESIZE, Verb.SUSPEND, Verb.REACTIVATE, Verb.DESTROY, Verb.APPROVE, Verb.ERASE,
+              Verb.RESTORE, Verb.DISCARD))
+)  # fmt: skip
 """The verbs that can be taken back. A box that is not there yet, or what customers connected, cannot be otherwise."""
 
 
@@ -65,7 +68,7 @@ def _check(job: Job, before: dict[str, Any], later: set[str]) -> None:
 async def _around(session: AsyncSession, job: Job) -> tuple[dict[str, Any], set[str]]:
     """What the box's earlier jobs say of its spec, and the fields that later ones set."""
     query = select(Job).where(Job.box_id == job.box_id, Job.id != job.id, Job.state.not_in(_GONE)).order_by(Job.rev)
-    before: dict[str, Any] = {}
+    before: dict[str, Any] = {"volumes": None}  # as long as nobody says otherwise
     later: set[str] = set()
     for other in await session.scalars(query):
         if other.rev < job.rev:
@@ -83,6 +86,8 @@ async def _put_back(session: AsyncSession, mint: Mint, box: Box, job: Job, field
         box.plan, box.plan_replaced = fields["plan"], row.plan if row else None
     if "volume_gib" in fields:
         box.volume_gib = fields["volume_gib"]
+    if job.verb in {Verb.RESTORE, Verb.DISCARD}:
+        box.release, box.volumes = fields.get("release", box.release), fields.get("volumes", box.volumes)
     if "deletion" in fields or (job.verb == Verb.ERASE and "state" in fields):
         box.deletion, box.condemned_at = fields.get("deletion", box.deletion), clock.now()
     if "state" in fields:

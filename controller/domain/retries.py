@@ -21,7 +21,11 @@ _AGAIN = {
 }
 """Verbs that are said once in a box's life: a second would tell the customer a second time that the agent is there."""
 
-_AWAITED = {Verb.UPDATE_CONNECTIONS.value: ("profile",), Verb.UPGRADE.value: ("release",)}
+_AWAITED = {
+    Verb.UPDATE_CONNECTIONS.value: ("profile",),
+    Verb.UPGRADE.value: ("release",),
+    Verb.RESTORE.value: ("release",),
+}
 """The fields that a verb's job has to name, since what the gateway reports is held against them."""
 
 _IN_GIT = (JobState.COMMITTED, JobState.SYNCED, JobState.DONE)

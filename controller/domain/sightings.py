@@ -38,6 +38,9 @@ class Look:
     cell: str = ""
     """The cell that its values name; empty where they name none yet."""
 
+    snapshot: str | None = None
+    """The name of the volume's snapshot that is there as Git has it."""
+
 
 class Sighting(Base):
     """The newest look at a box's Application, and what drifted from Git by itself."""
@@ -64,6 +67,9 @@ class Sighting(Base):
     held: Mapped[bool]
     """Whether Argo CD is told to leave it alone: then all else here is as of before."""
 
+    snapshot: Mapped[str | None]
+    """The snapshot of its volume that the cluster has, by name; None: it has none, or not the one that Git says."""
+
     drifted_since: Mapped[datetime | None]
     """Since when it is not as Git has it, although no job of ours is on its way."""
 
@@ -87,7 +93,7 @@ async def record(session: AsyncSession, look: Look) -> bool:
     if row is None:
         row = Sighting(box_id=look.box_id, self_heals=0)
         session.add(row)
-    for name in ("rev", "sync", "health", "phase", "operation", "resources", "held"):
+    for name in ("rev", "sync", "health", "phase", "operation", "resources", "held", "snapshot"):
         setattr(row, name, getattr(look, name))
     row.message = None if look.message is None else foreign(look.message)
     row.seen_at = clock.now()

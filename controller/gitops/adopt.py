@@ -137,12 +137,16 @@ class Reader:
         known = self._standings.get(box_id) if box_id else None
         before = track.manifest if track.bad else self._manifest(file.path, file.before) or track.manifest
         content = self._content(file.after)
-        verdict = verdicts.judge(file.path, before, file.after, content, known)
+        verdict = verdicts.judge(file.path, before, file.after, content, known, lost=bool(one.job_ids))
         report.notes += [*verdict.faults, *verdict.notes]
         if verdict.faults:
             track.bad, report.restored = one.sha, True
             return
         track.good, track.manifest, track.bad = (content if file.after else None), verdict.after, None
+        if "volumes" in verdict.fields:  # no job may take a volume out of use, not even to say what held in between
+            for wish in reading.wishes:
+                if wish.path == file.path and "volumes" in wish.fields:
+                    wish.fields["volumes"] = verdict.fields["volumes"]
         if box_id is not None and verdict.asks:
             reading.wishes.append(Wish(one.sha, report.actor, file.path, box_id, verdict, dict(verdict.fields)))
             if known is not None:

@@ -18,8 +18,9 @@ from controller.core.errors import Conflict, Permanent
 from controller.domain import states
 from controller.domain.jobs import ApprovalNeeded
 from controller.domain.states import Deletion, State
+from controller.gitops import manifests, steps
 from controller.gitops.history import Entry, Touched
-from controller.gitops.manifests import Manifest
+from controller.gitops.manifests import Manifest, Snapshot
 from controller.gitops.repository import PLAIN
 from controller.gitops.validation import crossed, is_box, least_volume, volume
 
@@ -87,10 +88,19 @@ def _breaches(before: Manifest, after: Manifest, may_release: bool) -> Iterator[
         yield "release", old.release, new.release
     if old.snapshot != new.snapshot and not may_release:
         yield "snapshot", old.snapshot, new.snapshot
+    if new.snapshot is not None and old.snapshot != new.snapshot and not _was_there(before, new.snapshot):
+        yield "snapshot", old.snapshot, new.snapshot
+    if old.volumes != new.volumes and not steps.keeps_volumes(before, after):
+        yield "volumes", old.volumes, new.volumes
     if volume(after) < volume(before):
         yield "volume", volume(before), volume(after)
     if old.plan != new.plan:
         yield from (("resources", f"{high}={most}", f"{low}={asked}") for low, asked, high, most in crossed(after))
+
+
+def _was_there(before: Manifest, snapshot: Snapshot) -> bool:
+    """Whether the volume that the snapshot is of is one that Git knows: one of any other could never be taken."""
+    return (snapshot.volume or 0) <= manifests.volumes(before).newest
 
 
 def _is_claim(before: Manifest, after: Manifest) -> bool:

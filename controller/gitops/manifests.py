@@ -13,7 +13,16 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -34,6 +43,7 @@ Cell = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 _CELL = re.compile(r"[a-z][a-z0-9-]{0,30}")
 # Strict: the chart's schema takes no "7" or true for a number either.
 Version = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+VolumeNumber = Annotated[int, Field(strict=True, ge=0, le=10_000_000)]
 
 
 class ManifestError(Permanent):
@@ -66,11 +76,55 @@ class Connection(_Part):
     version: Version
 
 
-class Snapshot(_Part):
+class _Sparse(_Part):
+    """A part that Postgres keeps as the file has it: what is not there is left out, at any depth."""
+
+    @model_serializer(mode="wrap")
+    def _bare(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
+
+
+class Snapshot(_Sparse):
     """What is kept of the volume as it was under ``release``, before ``rev`` put the box on another."""
 
     release: Release
     rev: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+    volume: VolumeNumber | None = None
+    """The number of the volume that it is of; None: of the first."""
+
+
+class Volume(_Sparse):
+    """One volume of the box. The first is numbered 0, one made from a snapshot by the rev that asked for it."""
+
+    rev: VolumeNumber
+    snapshot: Snapshot | None = None
+
+    @model_validator(mode="after")
+    def _from_somewhere(self) -> Volume:
+        if (self.rev == 0) != (self.snapshot is None):
+            raise PydanticCustomError("volume", "the first volume has no snapshot, and every other is made from one")
+        return self
+
+
+class Volumes(_Sparse):
+    """The volume in use, the one before it while that is kept, and which one was given up last, for good."""
+
+    used: Volume
+    kept: Volume | None = None
+    given_up: VolumeNumber | None = None
+
+    @model_validator(mode="after")
+    def _apart(self) -> Volumes:
+        numbers = [self.used.rev, self.kept.rev if self.kept else None, self.given_up]
+        there = [number for number in numbers if number is not None]
+        if len(there) != len(set(there)):
+            raise PydanticCustomError("volumes", "a volume is in use, kept or given up, never two of these")
+        return self
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest volume that the box ever had: none is given up but for one that is numbered here."""
+        return max(self.used.rev, self.kept.rev if self.kept else 0, self.given_up or 0)
 
 
 class Spec(_Part):
@@ -83,6 +137,9 @@ class Spec(_Part):
     volume_gib: Annotated[int, Field(ge=1, le=1_000)]
     release: Release
     snapshot: Snapshot | None = None
+    volumes: Volumes | None = None
+    """None: it has the first alone."""
+
     ring: Annotated[int, Field(strict=True, ge=0, le=9)]
     locale: Literal["pt-BR", "en"]
     niche: Slug
@@ -119,6 +176,11 @@ class Manifest(_Part):
             rule = "belongs to nobody" if owned else "belongs to a customer"
             raise PydanticCustomError("owner", "a box that is {state} {rule}", {"state": state.value, "rule": rule})
         return self
+
+
+def volumes(manifest: Manifest) -> Volumes:
+    """The box's volumes, also of a file that says nothing of them."""
+    return manifest.spec.volumes or Volumes(used=Volume(rev=0))
 
 
 def path(cell: str, box_id: str) -> str:

@@ -25,7 +25,9 @@ KINDS = {
 _SIZES = {"": 0, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
-_DATA = ("volumeName", "dataSource", "dataSourceRef")
+_CLAIM = re.compile(r"data(-[1-9]\d*)?")
+_DATA = ("volumeName", "dataSourceRef")
+_SNAPSHOT = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot"}
 _NOTHING = ("services", "services.loadbalancers", "services.nodeports", "count/jobs.batch", "count/cronjobs.batch")
 
 
@@ -119,9 +121,23 @@ def _one_pod_volume(objects: list[Object], _: Box) -> Iterator[str]:
 
 
 def _volume_kept(objects: list[Object], _: Box) -> Iterator[str]:
-    for obj in of_kind(objects, "PersistentVolumeClaim"):
-        if mapping(obj, "metadata", "annotations").get("argocd.argoproj.io/sync-options") != "Prune=false":
+    claims = of_kind(objects, "PersistentVolumeClaim")
+    spare = claims[0] if len(claims) == 1 else None
+    for obj in claims:
+        used = obj is spare or mapping(obj, "metadata").get("name") in _mounted(objects)
+        kept = mapping(obj, "metadata", "annotations").get("argocd.argoproj.io/sync-options") == "Prune=false"
+        if used and not kept:
             yield f"{title(obj)} lacks the sync option Prune=false, so a faulty render could delete a customer's data"
+        if kept and not used:
+            yield f"{title(obj)} is in no pod and has the sync option Prune=false, so nobody could ever give it up"
+    if len(claims) > 2:
+        yield "a box has two volumes, the one in use and the one before it, never more"
+
+
+def _mounted(objects: list[Object]) -> set[object]:
+    """The names of the claims that pods have."""
+    volumes = [volume for _, spec in pods(objects) for volume in maps(spec, "volumes")]
+    return {mapping(volume, "persistentVolumeClaim").get("claimName") for volume in volumes} - {None}
 
 
 def _snapshot(objects: list[Object], _: Box) -> Iterator[str]:
@@ -129,7 +145,8 @@ def _snapshot(objects: list[Object], _: Box) -> Iterator[str]:
     if len(taken) > 1:
         yield "a box keeps one VolumeSnapshot, never more"
     for obj in taken:
-        if mapping(obj, "spec").get("source") != {"persistentVolumeClaimName": "data"}:
+        source = dict(mapping(obj, "spec", "source"))
+        if not _CLAIM.fullmatch(str(source.pop("persistentVolumeClaimName", ""))) or source:
             yield f"{title(obj)} is of something else than the box's volume"
         if _wave(obj) >= min(map(_wave, of_kind(objects, "Deployment")), default=0):
             yield f"{title(obj)} is not taken before the Deployment changes"
@@ -152,13 +169,13 @@ def _own_volume(objects: list[Object], _: Box) -> Iterator[str]:
     for obj in claims:
         if taken := [name for name in _DATA if mapping(obj, "spec").get(name)]:
             yield f"{title(obj)} takes data that are there already: {', '.join(taken)}"
+        source = dict(mapping(obj, "spec", "dataSource"))
+        source.pop("name", None)
+        if source not in ({}, _SNAPSHOT):
+            yield f"{title(obj)} is made from something else than a snapshot in the box's namespace"
     own = {mapping(obj, "metadata").get("name") for obj in claims}
-    for name, spec in pods(objects):
-        wanted = {mapping(volume, "persistentVolumeClaim").get("claimName") for volume in maps(spec, "volumes")} - {
-            None
-        }
-        if strange := wanted - own:
-            yield f"{name} mounts a claim that is not the box's: {', '.join(sorted(map(str, strange)))}"
+    if strange := _mounted(objects) - own:
+        yield f"a pod mounts a claim that is not the box's: {', '.join(sorted(map(str, strange)))}"
 
 
 def _owners(objects: list[Object], _: Box) -> Iterator[str]:
@@ -175,9 +192,9 @@ def _quota(objects: list[Object], box: Box) -> Iterator[str]:
         yield f"{box.namespace} must have exactly one ResourceQuota"
     for obj in quotas:
         hard = mapping(obj, "spec", "hard")
-        wanted = {"pods": "1", "persistentvolumeclaims": "1"} | dict.fromkeys(_NOTHING, "0")
+        wanted = {"pods": "1", "persistentvolumeclaims": "2"} | dict.fromkeys(_NOTHING, "0")
         if wrong := [name for name, value in wanted.items() if str(hard.get(name)) != value]:
-            yield f"{title(obj)} must allow one pod, one volume and nothing else: {', '.join(wrong)}"
+            yield f"{title(obj)} must allow one pod, its volume, the one before it and nothing else: {', '.join(wrong)}"
         if mapping(obj, "spec").get("scopes") or mapping(obj, "spec").get("scopeSelector"):
             yield f"{title(obj)} binds only some pods"
 
@@ -198,7 +215,7 @@ def _quota_fits(objects: list[Object], _: Box) -> Iterator[str]:
         wrong = [name for name, value in asked.items() if not _same(value, hard.get(name))]
         # Not exactly its size: the quota of before would refuse a volume that grows, and the sync never began.
         room = _amount(hard.get("requests.storage"))
-        if any(room is None or volume is None or volume > room for volume in volumes):
+        if room is None or None in volumes or sum(filter(None, volumes)) > room:
             wrong.append("requests.storage")
         if wrong:
             yield f"{title(obj)} must have room for exactly what the box asks for: {', '.join(wrong)}"

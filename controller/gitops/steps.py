@@ -9,8 +9,9 @@ from controller.core.errors import Conflict
 from controller.domain import states
 from controller.domain.jobs import Verb
 from controller.domain.states import Deletion, State
+from controller.gitops import manifests
 from controller.gitops.findings import Finding
-from controller.gitops.manifests import Manifest
+from controller.gitops.manifests import Manifest, Volumes
 from controller.gitops.validation import BoxFile, volume
 
 HOW_TO_END = (
@@ -20,7 +21,13 @@ HOW_TO_END = (
 
 OWNER = "metadata.customer never changes; the platform alone sets it, when a purchase claims a standby"
 
-RELEASING = frozenset({Verb.UPGRADE.value, Verb.REACTIVATE.value, Verb.ADOPT.value})
+VOLUMES = (
+    "spec.volumes is set by the platform alone, but for a return to the volume that is kept; what was given up is gone"
+)
+
+KEPT = "the volume that was in use until then is kept, so spec.volumes.kept will be that one"
+
+RELEASING = frozenset({Verb.UPGRADE.value, Verb.REACTIVATE.value, Verb.RESTORE.value, Verb.ADOPT.value})
 """Verbs whose jobs may change a box's release."""
 
 PLATFORMS = ("rev", "snapshot", "profile", "secrets", "connections")
@@ -41,6 +48,8 @@ def create(file: BoxFile) -> Iterator[Finding]:
         yield file.finding(("spec", "deletion"), sentence, "deletion")
     if spec.snapshot is not None:
         yield file.finding(("spec", "snapshot"), "a new box has no volume yet that a snapshot could be of", "snapshot")
+    if spec.volumes is not None:
+        yield file.finding(("spec", "volumes"), "a new box has its first volume alone", "volumes")
 
 
 def change(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterator[Finding]:
@@ -55,6 +64,8 @@ def change(before: Manifest, file: BoxFile, *, reverted: bool = False) -> Iterat
         was = f" back to {before.spec.rev}" if name == "rev" else " back"
         sentence = f"spec.{name} is set by the platform alone, in commits with a Job-Id: put it{was}"
         yield file.finding(("spec", name), sentence, _rule(name))
+    if before.spec.volumes != after.spec.volumes and returned(before, after) is None:
+        yield file.finding(("spec", "volumes"), VOLUMES, "volumes")
     yield from _life(before, file)
     if volume(after) < volume(before) and after.overrides.volume_gib is not None:
         sentence = f"a volume never shrinks: it has {volume(before)} GiB and would get {volume(after)}"
@@ -67,9 +78,38 @@ def corrections(before: Manifest, file: BoxFile, *, reverted: bool = False) -> I
     for name in _numbered(before, after) if reverted else ():
         then = "moves on to the next number" if name == "rev" else "is put back"
         yield file.finding(("spec", name), f"spec.{name} is set by the platform alone and {then}", _rule(name))
+    if (back := returned(before, after)) is not None and back != after.spec.volumes:
+        yield file.finding(("spec", "volumes"), KEPT, "volumes")
     if volume(after) < volume(before) and after.overrides.volume_gib is None:
         sentence = f"a volume never shrinks, so spec.volume_gib will be {volume(before)} again"
         yield file.finding(("spec", "volume_gib"), sentence, "volume")
+
+
+def returned(before: Manifest, after: Manifest) -> Volumes | None:
+    """The box's volumes once people have put it back on the one that is kept, as by a revert; None if they have not.
+
+    The one that was in use is kept then, whatever the file says of it.
+    """
+    old, new = manifests.volumes(before), manifests.volumes(after)
+    if old.kept is None or (new.used, new.given_up) != (old.kept, old.given_up):
+        return None
+    return Volumes(used=old.kept, kept=old.used, given_up=old.given_up)
+
+
+def keeps_volumes(before: Manifest, after: Manifest) -> bool:
+    """Whether a step loses no volume but the kept one, and that by name.
+
+    It is a restore, by which a new volume takes the place of the one in use, which is kept; or it puts a kept one back
+    that people left out; or it gives the kept one up.
+    """
+    old, new = manifests.volumes(before), manifests.volumes(after)
+    if new.given_up != old.given_up:
+        return old.kept is not None and new == Volumes(used=old.used, given_up=old.kept.rev)
+    if old.kept is not None or new.kept is None:
+        return False
+    restored = new.kept == old.used and new.used.snapshot == before.spec.snapshot
+    fresh = old.newest < new.used.rev <= after.spec.rev
+    return (restored and fresh) or new.used == old.used
 
 
 def may_release(verb: str, actor: str) -> bool:

@@ -58,10 +58,19 @@ class Verdict:
         return self.new or bool(self.fields or self.notes) or self.overrides is not None
 
 
-def judge(path: str, before: Manifest | None, entry: Entry | None, content: bytes, known: Standing | None) -> Verdict:
+def judge(
+    path: str,
+    before: Manifest | None,
+    entry: Entry | None,
+    content: bytes,
+    known: Standing | None,
+    *,
+    lost: bool = False,
+) -> Verdict:
     """The verdict on the file that people left at ``path``: ``entry`` and its ``content``, None and empty if removed.
 
-    ``before`` is the file as it last was good; ``known`` what Postgres says of the box in the file's name.
+    ``before`` is the file as it last was good; ``known`` what Postgres says of the box in the file's name. ``lost``:
+    the platform's own commit, of a job that Postgres has lost. It is believed where it says what the cluster holds.
     """
     if entry is None:
         return Verdict(faults=(f"{path}: {steps.HOW_TO_END}",) if before is not None else ())
@@ -79,7 +88,7 @@ def judge(path: str, before: Manifest | None, entry: Entry | None, content: byte
         return Verdict(faults=(f"{path}: this box was retired, its id and its data are gone; make a new one",))
     if known is None:
         return Verdict(after=file.manifest, new=True)
-    return _anew(file, known) if before is None else _change(before, file, known)
+    return _anew(file, known) if before is None else _change(before, file, known, lost=lost)
 
 
 def parse(entry: Entry | None, path: str, content: bytes) -> Manifest | None:
@@ -125,7 +134,7 @@ def _anew(file: BoxFile, known: Standing) -> Verdict:
     return verdict if verdict.faults else replace(verdict, notes=(told, *verdict.notes))
 
 
-def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
+def _change(before: Manifest, file: BoxFile, known: Standing, *, lost: bool = False) -> Verdict:
     after = file.manifest
     own = overrides(after) if after.overrides != before.overrides else None
     if before.metadata.customer is None and known.customer_id is not None:
@@ -134,8 +143,14 @@ def _change(before: Manifest, file: BoxFile, known: Standing) -> Verdict:
     faults = [*_owner(after, known), *_life(fields, known)]
     notes = [
         f"{file.path}: spec.{name} is set by the platform alone and was put back" for name in steps.PLATFORMS
-        if fields.pop(name, None) is not None and name != "rev"
+        if not (lost and name == "snapshot") and fields.pop(name, None) is not None and name != "rev"
     ]  # fmt: skip
+    back = steps.returned(before, after)
+    if back is not None:
+        fields["volumes"] = back.model_dump(mode="json")
+        notes += [f"{file.path}: {steps.KEPT}"] if back != after.spec.volumes else []
+    elif "volumes" in fields and not (lost and steps.keeps_volumes(before, after)):
+        faults.append(steps.VOLUMES)
     if after.spec.rev != before.spec.rev:
         notes.append(f"{file.path}: spec.rev is set by the platform alone and moved on to the next number")
     if volume(after) < volume(before):

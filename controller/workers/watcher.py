@@ -158,7 +158,7 @@ async def _moves(database: Database, cluster: Cluster, bell: Doorbell, look: Obs
 def _look(seen: Observed) -> Look:
     return Look(
         seen.box_id, seen.rev, seen.sync, seen.health, seen.phase, seen.operation, seen.message, seen.resources,
-        seen.held, seen.cell,
+        seen.held, seen.cell, seen.snapshot,
     )  # fmt: skip
 
 

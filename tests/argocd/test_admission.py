@@ -80,6 +80,35 @@ def test_a_namespace_and_its_volume_go_only_when_approved_as_in_the_stand_in(spa
             assert allowed
 
 
+MADE = {"rev": 8, "snapshot": {"release": "2026.11.1", "rev": 6}}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "gone"),
+    [
+        (None, set()),
+        ({"used": MADE, "kept": {"rev": 0}}, set()),
+        ({"used": MADE, "given_up": 0}, {"data"}),
+        ({"used": {"rev": 0}, "given_up": 8}, {"data-8"}),
+    ],
+    ids=["the first alone", "a kept one", "the first given up", "a later one given up"],
+)
+def test_a_volume_goes_alone_once_it_was_given_up_by_name_as_in_the_stand_in(
+    volumes: Object | None, gone: set[str]
+) -> None:
+    space = made("Namespace", volumes=volumes)
+    for name in ("data", "data-8", "data-80"):
+        volume = {"metadata": {"name": name, "namespace": space["metadata"]["name"]}}
+        refused = refusals("DELETE", "/persistentvolumeclaims", None, volume, space)
+        assert refused == ([] if name in gone else ["box-volume-deletion"])
+        try:
+            admission.check_deletion(PVC, volume, space)
+        except admission.Interlocked:
+            assert name not in gone
+        else:
+            assert name in gone
+
+
 def test_the_charts_own_approval_is_the_one_that_is_asked_for() -> None:
     assert refusals("DELETE", "/namespaces", None, made("Namespace", state="condemned", deletion="approved")) == []
 

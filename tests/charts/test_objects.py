@@ -162,11 +162,12 @@ def test_a_volume_has_the_boxs_size_whatever_its_plan(plan: PlanName) -> None:
 
 
 @pytest.mark.parametrize("volume", [1, 33, 1000])
-def test_the_bounds_on_storage_never_grow_so_that_a_volume_may_in_one_sync(volume: int) -> None:
+def test_the_bounds_on_storage_never_grow_so_that_a_volume_may_grow_or_come_in_one_sync(volume: int) -> None:
     objects = render(values(volume_gib=volume))
     [claim] = [it for it in one(objects, "LimitRange")["spec"]["limits"] if it["type"] == "PersistentVolumeClaim"]
     quota = one(objects, "ResourceQuota")["spec"]["hard"]
-    assert (claim["max"]["storage"], quota["requests.storage"]) == ("1000Gi", "1000Gi")
+    assert (claim["max"]["storage"], quota["requests.storage"]) == ("1000Gi", "2000Gi")
+    assert quota["persistentvolumeclaims"] == "2"
 
 
 def test_overrides_win_over_the_plan_one_by_one() -> None:

@@ -58,6 +58,12 @@ def test_it_keeps_every_rule_in_every_state(state: str) -> None:
     assert rendering.judge(upgraded(state=state), given, CellValues.model_validate({**CELL, **ABLE})) == []
 
 
+@pytest.mark.parametrize(("volume", "claim"), [(0, "data"), (4, "data-4")])
+def test_it_is_of_the_volume_that_was_in_use_also_once_another_is(volume: int, claim: str) -> None:
+    made = one(upgraded(snapshot={**KEPT, "volume": volume}), "VolumeSnapshot")
+    assert made["spec"]["source"] == {"persistentVolumeClaimName": claim}
+
+
 def test_it_does_not_change_the_pod() -> None:
     assert one(upgraded(), "Deployment") == one(render(values(release="2026.12.1")), "Deployment")
 

@@ -57,6 +57,25 @@ def test_a_newer_rev_proves_an_older_job(rev: int, settled: bool) -> None:
     assert SETTLED.settled(rev) is settled
 
 
+@pytest.mark.parametrize(
+    ("resources", "name"),
+    [
+        ([], None),
+        (None, None),
+        (["x"], None),
+        ([{"kind": "PersistentVolumeClaim", "name": "data", "status": "Synced"}], None),
+        ([{"kind": "VolumeSnapshot", "name": "a", "status": "OutOfSync"}], None),
+        (
+            [{"kind": "VolumeSnapshot", "name": name, "status": said} for name, said in (("a", "?"), ("b", "Synced"))],
+            "b",
+        ),
+    ],
+    ids=["nothing", "null", "no resources", "another kind", "one that is not there", "one that is"],
+)
+def test_the_snapshot_is_the_one_that_is_there_as_rendered(resources: Any, name: str | None) -> None:
+    assert argocd.read(application(resources=resources)).snapshot == name
+
+
 def test_health_alone_proves_nothing() -> None:
     table = itertools.product(["OutOfSync", "Synced"], ["Running", "Succeeded"], [True, False])
     settled = [row for row in table if replace(SETTLED, sync=row[0], phase=row[1], operating=row[2]).settled(3)]

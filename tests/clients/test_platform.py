@@ -23,6 +23,7 @@ from tests.api.conftest import application
 from tests.api.house import ADMIN_TOKEN
 from tests.clients import chart_repos
 from tests.domain import fleets
+from tests.domain import test_restores as restores
 from tests.domain.fleets import NEW, OLD
 from tests.domain.test_work import job
 from tests.sandbox.stripe.serving import serving
@@ -107,6 +108,21 @@ async def test_a_box_is_stopped_and_started_by_its_id(database: Database, admin:
     shown = json.loads(next(line for line in told.output.splitlines() if line.startswith('{"id"')))
     assert (shown["box_id"], shown["reason"]) == (box_id, "it mails strangers")
     assert f"started: {box_id} (job " in (await asyncio.to_thread(admin, "start", box_id)).output
+
+
+async def test_a_box_is_restored_and_its_kept_volume_given_up_by_its_id(database: Database, admin: Run) -> None:
+    async with database.transaction() as session:
+        box = await restores.upgraded(session)
+    order = ("restore", "--box", box.id, "--reason", "it forgot its customers")
+    assert f"restoring: {box.id} to {OLD} (job " in (await asyncio.to_thread(admin, *order)).output
+    refused = (await asyncio.to_thread(admin, *order)).exception
+    assert isinstance(refused, Refused)
+    assert "restore_under_way" in str(refused)
+    async with database.transaction() as session:
+        await restores.well(session, await boxes.get(session, box.id, lock=True))
+    told = await asyncio.to_thread(admin, *order, "--discard", "--json")
+    shown = json.loads(next(line for line in told.output.splitlines() if line.startswith('{"job_id"')))
+    assert (shown["box_id"], shown["volume"]) == (box.id, 0)
 
 
 async def test_what_does_not_move_is_listed_with_its_reason(database: Database, admin: Run) -> None:

@@ -35,10 +35,10 @@ def change(path: str, *modes: str) -> Touched:
     return Touched(path, before, after)
 
 
-def step(before: dict[str, Any], after: dict[str, Any], approved: Sequence[str] = ()) -> str | None:
+def step(before: dict[str, Any], after: dict[str, Any], approved: Sequence[str] = (), **may: bool) -> str | None:
     """What the guards say to a step from one spec to another at the next rev: the broken rule or None."""
     try:
-        guards.check(made(**before), made(**{"rev": 2, **before, **after}), approved)
+        guards.check(made(**before), made(**{"rev": 2, **before, **after}), approved, **may)
     except GuardBreached as error:
         return str(error.facts["rule"])
     except ApprovalNeeded as error:
@@ -103,6 +103,78 @@ def test_a_step_that_no_box_may_take_is_named(before: dict[str, Any], after: dic
 def owned(customer: str | None, **changed: Any) -> Manifest:
     metadata = {"id": BOX} if customer is None else {"id": BOX, "customer": customer}
     return Manifest.model_validate({"metadata": metadata, "spec": spec(**changed)})
+
+
+TAKEN, FIRST = {"release": "2026.11.1", "rev": 2}, {"rev": 0}
+SECOND = {"rev": 5, "snapshot": TAKEN}
+OTHER = {"rev": 5, "snapshot": {"release": "2026.11.1", "rev": 3}}
+RESTORED = {"used": SECOND, "kept": FIRST}
+
+
+def moved(before: dict[str, Any] | None, after: dict[str, Any] | None, **more: Any) -> str | None:
+    """What the guards say to a step from one set of volumes to another, from rev 4 to rev 6."""
+    kept = {"snapshot": TAKEN, **more}
+    return step({"rev": 4, "volumes": before, **kept}, {"rev": 6, "volumes": after})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, RESTORED),
+        ({"used": FIRST, "given_up": 3}, {**RESTORED, "given_up": 3}),
+        (RESTORED, {"used": SECOND, "given_up": 0}),
+        ({"used": FIRST, "kept": SECOND}, {"used": FIRST, "given_up": 5}),
+        (None, {"used": FIRST, "kept": SECOND}),  # people took the box back to the first, and left the other out
+        ({"used": SECOND}, RESTORED),
+    ],
+    ids=["a restore", "one after others", "given up", "given up after a return", "kept after a return", "kept again"],
+)
+def test_volumes_change_by_a_restore_by_giving_the_kept_one_up_and_by_keeping_one(
+    before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
+    assert moved(before, after) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, {"used": SECOND}),
+        (None, {"used": SECOND, "given_up": 0}),
+        (None, {"used": OTHER, "kept": FIRST}),
+        (None, {"used": {"rev": 7, "snapshot": TAKEN}, "kept": FIRST}),
+        ({"used": FIRST, "given_up": 5}, RESTORED | {"given_up": 5, "used": {"rev": 4, "snapshot": TAKEN}}),
+        (RESTORED, {"used": FIRST, "kept": SECOND}),
+        (RESTORED, {"used": FIRST}),
+        (RESTORED, {"used": SECOND}),
+        (RESTORED, {"used": FIRST, "given_up": 5}),
+        (RESTORED, {"used": SECOND, "given_up": 3}),
+        (RESTORED, {"used": SECOND, "kept": FIRST, "given_up": 3}),
+        (RESTORED, {"used": {"rev": 6, "snapshot": TAKEN}, "kept": SECOND}),
+        (RESTORED, {"used": {"rev": 6, "snapshot": TAKEN}, "kept": SECOND, "given_up": 0}),
+        (RESTORED, None),
+        ({"used": SECOND, "given_up": 0}, {"used": SECOND}),
+        ({"used": SECOND}, {"used": SECOND, "given_up": 0}),
+        ({"used": SECOND, "given_up": 0}, {"used": SECOND, "given_up": 3}),
+    ],
+    ids=[
+        "a restore that keeps nothing", "one that gives the first up", "one from another snapshot",
+        "one by a later rev", "a number that was there", "a return by a job", "the used one lost", "the kept one lost",
+        "the used one given up", "another given up", "one given up and none gone", "a second restore",
+        "one that gives the kept one up", "both lost", "what was given up forgotten", "what is not there given up",
+        "another given up again",
+    ],
+)  # fmt: skip
+def test_no_job_loses_a_volume_but_the_kept_one_by_its_number(
+    before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
+    assert moved(before, after) == "volumes"
+
+
+@pytest.mark.parametrize(("volume", "rule"), [(None, None), (5, None), (6, "snapshot")])
+def test_a_snapshot_is_of_a_volume_that_git_knows(volume: int | None, rule: str | None) -> None:
+    later = {"release": "2026.12.1", "rev": 6} | ({"volume": volume} if volume else {})
+    before = {"rev": 4, "snapshot": TAKEN, "volumes": RESTORED}
+    assert step(before, {"rev": 6, "snapshot": later, "release": "2026.12.1"}, may_release=True) == rule
 
 
 @pytest.mark.parametrize("state", ["standby", "condemned"])

@@ -14,13 +14,27 @@ from hypothesis.strategies import SearchStrategy
 from controller.core import ids
 from controller.core.errors import Invalid
 from controller.gitops import manifests
-from controller.gitops.manifests import ManifestError, Snapshot
+from controller.gitops.manifests import ManifestError, Snapshot, Volume, Volumes
 from tests.gitops.test_commits import spec
 
 BOX, CUSTOMER = ids.new(), ids.new()
 SLUGS = st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True)
 VERSIONS = st.integers(1, 1_000_000)
 RELEASES = st.from_regex(r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,4}", fullmatch=True)
+REVS = st.integers(1, 10_000_000)
+SNAPSHOTS = st.fixed_dictionaries({"release": RELEASES, "rev": REVS}, optional={"volume": REVS})
+
+
+@st.composite
+def volumes(draw: st.DrawFn) -> dict[str, Any]:
+    """The first volume or one that was made in use, another perhaps kept, a third perhaps given up."""
+    numbers = draw(st.lists(st.just(0) | REVS, min_size=3, max_size=3, unique=True))
+    one, other = ({"rev": rev, **({"snapshot": draw(SNAPSHOTS)} if rev else {})} for rev in numbers[:2])
+    return {"used": one} | draw(
+        st.fixed_dictionaries({}, optional={"kept": st.just(other), "given_up": st.just(numbers[2])})
+    )
+
+
 SPECS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "rev": st.integers(1, 10_000_000),
@@ -29,7 +43,8 @@ SPECS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "plan": st.sampled_from(["starter", "pro", "team"]),
         "volume_gib": st.integers(1, 1_000),
         "release": RELEASES,
-        "snapshot": st.fixed_dictionaries({"release": RELEASES, "rev": st.integers(1, 10_000_000)}),
+        "snapshot": SNAPSHOTS,
+        "volumes": volumes(),
         "ring": st.integers(0, 9),
         "locale": st.sampled_from(["pt-BR", "en"]),
         "niche": SLUGS | st.sampled_from(["no", "on", "off", "yes", "y", "null", "true", "e1"]),
@@ -76,6 +91,30 @@ def test_what_is_written_is_read_back_by_us_and_by_argos_parser(given_spec: dict
 def test_a_standby_belongs_to_nobody_and_what_serves_a_customer_to_one(state: str, customer: str | None) -> None:
     with pytest.raises(ManifestError, match=f"a box that is {state} belongs to"):
         manifests.create(BOX, customer, spec(state=state))
+
+
+MADE = {"rev": 3, "snapshot": {"release": "2026.11.1", "rev": 2}}
+
+
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        {}, {"kept": {"rev": 0}}, {"used": {"rev": 3}}, {"used": {**MADE, "rev": 0}}, {"used": MADE, "kept": MADE},
+        {"used": MADE, "given_up": 3}, {"used": MADE, "kept": {"rev": 0}, "given_up": 0}, {"used": {"rev": "0"}},
+    ],
+    ids=[
+        "none", "none in use", "one from nowhere", "a first one from a snapshot", "one twice", "what was given up",
+        "what is kept and given up", "a number in quotes",
+    ],
+)  # fmt: skip
+def test_a_box_has_each_volume_once_and_every_later_one_from_a_snapshot(volumes: dict[str, Any]) -> None:
+    with pytest.raises(ManifestError, match="volumes"):
+        made(volumes=volumes)
+
+
+def test_a_file_that_says_nothing_of_volumes_has_the_first() -> None:
+    manifest = manifests.read(made())
+    assert (manifests.volumes(manifest), b"volumes" in made()) == (Volumes(used=Volume(rev=0)), False)
 
 
 @pytest.mark.parametrize("state", ["condemned", "destroyed"])

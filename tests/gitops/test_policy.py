@@ -58,6 +58,12 @@ def without(kind: str, name: str | None = None) -> Change:
     return lambda objects: objects.remove(one(objects, kind, name))
 
 
+def second_claim(objects: list[Object]) -> None:
+    other = copy.deepcopy(one(objects, "PersistentVolumeClaim"))
+    other["metadata"]["name"] = "data-8"
+    objects.append(other)
+
+
 def extra(api: str, kind: str) -> Change:
     labels = {"openclaw.cloud/box": ID}
     made = {"apiVersion": api, "kind": kind, "metadata": {"name": "x", "namespace": f"box-{ID}", "labels": labels}}
@@ -105,6 +111,18 @@ WEAKENED: list[tuple[str, str, Change]] = [
         "own-volume",
         lambda o: spec(o, "PersistentVolumeClaim").update(dataSource={"kind": "PersistentVolumeClaim", "name": "x"}),
     ),
+    (
+        "a snapshot of somebody's",
+        "own-volume",
+        lambda o: spec(o, "PersistentVolumeClaim").update(
+            dataSourceRef={
+                "apiGroup": "snapshot.storage.k8s.io",
+                "kind": "VolumeSnapshot",
+                "name": "x",
+                "namespace": "y",
+            }
+        ),
+    ),
     ("another claim", "own-volume", lambda o: claimed(o).update(claimName="another")),
     ("an end that waits", "no-owners", lambda o: meta(o, "Namespace").update(finalizers=["example.com/never"])),
     ("somebody who takes it along", "no-owners", lambda o: meta(o, "ConfigMap").update(ownerReferences=[{"uid": "x"}])),
@@ -138,6 +156,12 @@ WEAKENED: list[tuple[str, str, Change]] = [
         lambda o: spec(o, "PersistentVolumeClaim").update(accessModes=["ReadWriteMany"]),
     ),
     ("a volume that is pruned", "volume-kept", lambda o: meta(o, "PersistentVolumeClaim").pop("annotations")),
+    ("a second volume for ever", "volume-kept", second_claim),
+    (
+        "a quota for three volumes",
+        "quota",
+        lambda o: spec(o, "ResourceQuota")["hard"].update(persistentvolumeclaims="3"),
+    ),
     ("a snapshot of nothing", "snapshot", extra("snapshot.storage.k8s.io/v1", "VolumeSnapshot")),
     (
         "a hook",

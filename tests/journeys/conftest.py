@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,9 +14,16 @@ from pathlib import Path
 import pytest
 
 from controller.core import failpoints
+from controller.core.db import Database
+from controller.core.settings import QueueSettings
 from controller.sandbox import accounts
+from controller.sandbox.cluster import api
+from controller.sandbox.cluster.store import Store
 from controller.sandbox.journey import Customer
 from controller.sandbox.stack import Stack
+from tests.api.conftest import opened
+from tests.journeys import rings
+from tests.journeys.rings import Fleet
 
 POINTS = (
     "inbox.verified", "inbox.stored", "billing.taken", "billing.fetched", "billing.converged", "gitops.claimed",
@@ -76,3 +84,20 @@ async def _all_hit(hits: Path) -> None:
         if len(hits.read_text().split()) >= len(POINTS):
             return
         await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def fleet(
+    database: Database, queue: QueueSettings, shop_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Fleet]:
+    """Boxes in three rings, all of them well."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    port, store = listener.getsockname()[1], Store(tmp_path / "objects.sqlite")
+    monkeypatch.setenv("CHARTS_URL", f"http://127.0.0.1:{port}{api.CHARTS}")
+    async with opened(database, queue, shop_url) as house:
+        made = Fleet(house, tmp_path, queue, store)
+        cluster = rings.serving(api.Parts(charts=made.charts), store, listener)
+        async with cluster, made.going(rings.kubeconfig(tmp_path / "kubeconfig", port)):
+            yield made
+    store.close()

@@ -1,7 +1,7 @@
 """A small fleet under the real controller, API and charts, on Argo CD's stand-in and a node that only pretends.
 
 Everything runs on the test's own event loop. A pod of a release in ``sick`` never gets ready; every other one is ready
-at once, writes its release to its volume, and its agent says so to the API with the box's own token.
+once its volume has its data, writes its release there, and its agent says so to the API with the box's own token.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from controller.domain.boxes import Box
 from controller.gitops import manifests
 from controller.gitops.manifests import Manifest
 from controller.gitops.repository import GitSettings, Repository
-from controller.sandbox.cluster import api, cell_chart, podstatus
+from controller.sandbox.cluster import api, cell_chart, podstatus, volumes
 from controller.sandbox.cluster.argo_sets import Sets
 from controller.sandbox.cluster.argo_sync import Sync
 from controller.sandbox.cluster.checkout import Checkout
@@ -34,7 +34,7 @@ from controller.sandbox.cluster.deployments import Deployments
 from controller.sandbox.cluster.render import Charts
 from controller.sandbox.cluster.resources import EXTERNAL_SECRET, POD, PVC, VOLUME_SNAPSHOT, Object
 from controller.sandbox.cluster.snapshots import Snapshots
-from controller.sandbox.cluster.store import Store, now
+from controller.sandbox.cluster.store import Event, Store, now
 from controller.workers import adopting, provisioning, rollouts, watcher
 from tests.api.house import House, bearer
 from tests.gitops import remotes
@@ -51,7 +51,12 @@ class Node:
     def __init__(self, store: Store, house: House, volumes: Path) -> None:
         self._store, self._house, self._volumes = store, house, volumes
         self._tokens: dict[str, str] = {}
+        self._waiting: list[Object] = []
         self.sick: set[str] = set()
+
+    def folder(self, pod: Object) -> Path:
+        """What the pod has at /data."""
+        return self._volumes / "claims" / str(pod["metadata"]["namespace"]) / _claim(pod)
 
     def knows(self, box_id: str, token: str) -> None:
         """The box's agent has that token."""
@@ -64,18 +69,32 @@ class Node:
             if event.kind == EXTERNAL_SECRET and event.type == "ADDED":
                 ready = {"conditions": [{"type": "Ready", "status": "True"}]}
                 self._store.update_status(EXTERNAL_SECRET, meta["namespace"], meta["name"], ready)
-            elif event.kind == PVC and event.type == "ADDED":
-                self._store.update_status(PVC, meta["namespace"], meta["name"], {"phase": "Bound"})
+            elif event.kind == PVC:
+                await self._bind(event)
             elif event.kind == POD and "deletionTimestamp" in meta and event.type != "DELETED":
                 self._store.delete(POD, meta["namespace"], meta["name"], now=True)
             elif event.kind == POD and event.type == "ADDED":
                 await self._start(event.object)
 
+    async def _bind(self, event: Event) -> None:
+        claim, meta = event.object, event.object["metadata"]
+        if event.type == "DELETED":
+            shutil.rmtree(self._volumes / "claims" / meta["namespace"] / meta["name"])
+        elif event.type == "ADDED" and not volumes.awaits_data(claim):
+            self._store.update_status(PVC, meta["namespace"], meta["name"], {"phase": "Bound"})
+        waiting, self._waiting = self._waiting, []
+        for pod in waiting:
+            await self._start(pod)
+
     async def _start(self, pod: Object) -> None:
+        claim = self._store.get(PVC, pod["metadata"]["namespace"], _claim(pod))
+        if claim is None or volumes.awaits_data(claim):
+            self._waiting.append(pod)
+            return
         env = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0]["env"]}
         if env["OPENCLAW_RELEASE"] in self.sick:
             return
-        folder = self._volumes / "claims" / pod["metadata"]["namespace"] / "data"
+        folder = self.folder(pod)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "release").write_text(env["OPENCLAW_RELEASE"])
         container = {"name": "agent", "ready": True, "started": True, "restartCount": 0}
@@ -84,6 +103,10 @@ class Node:
         token = self._tokens[env["OPENCLAW_BOX_ID"]]
         answer = await self._house.http.post("/internal/agent/ready", json=report, headers=bearer(token))
         assert answer.status_code == 204
+
+
+def _claim(pod: Object) -> str:
+    return str(pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"])
 
 
 class Fleet:
@@ -141,6 +164,15 @@ class Fleet:
         """What the release before wrote to the box's volume, by the names of its snapshots."""
         found = self._store.list(VOLUME_SNAPSHOT, f"box-{box_id}")
         return {one["metadata"]["name"]: (self._snapshots.folder(one) / "release").read_text() for one in found}
+
+    def volumes(self, box_id: str) -> list[str]:
+        """The box's volumes in the cluster, by name."""
+        return [one["metadata"]["name"] for one in self._store.list(PVC, f"box-{box_id}")]
+
+    def memory(self, box_id: str) -> Path:
+        """What the box's agent remembers, in the volume that its pod has."""
+        [pod] = self._store.list(POD, f"box-{box_id}")
+        return self.node.folder(pod) / "memory.md"
 
     def upgraded(self) -> list[str]:
         """The boxes whose release a rollout changed, in the order of its commits."""

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from controller.core.db import Database
-from controller.core.settings import QueueSettings
-from controller.sandbox.cluster import api
-from controller.sandbox.cluster.store import Store
-from tests.api.conftest import opened
 from tests.gitops import remotes
-from tests.journeys import rings
 from tests.journeys.rings import Fleet
 from tests.proxy.waiting import until
 
 OLD, NEW = "2026.11.1", "2026.12.1"
 SECONDS = 120
 RINGS = (0, 1, 1, 3)
-
-
-@pytest.fixture
-async def fleet(
-    database: Database, queue: QueueSettings, shop_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Fleet]:
-    """Boxes in three rings, all of them well."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    port, store = listener.getsockname()[1], Store(tmp_path / "objects.sqlite")
-    monkeypatch.setenv("CHARTS_URL", f"http://127.0.0.1:{port}{api.CHARTS}")
-    async with opened(database, queue, shop_url) as house:
-        made = Fleet(house, tmp_path, queue, store)
-        cluster = rings.serving(api.Parts(charts=made.charts), store, listener)
-        async with cluster, made.going(rings.kubeconfig(tmp_path / "kubeconfig", port)):
-            yield made
-    store.close()
 
 
 async def settled(fleet: Fleet, release: str, *box_ids: str) -> None:

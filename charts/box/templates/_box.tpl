@@ -52,9 +52,26 @@ argocd.argoproj.io/sync-wave: "-1"
 {{- toYaml $resources }}
 {{- end }}
 
-{{/* A snapshot's name: the release that wrote what is in it, and the rev that put another in its place. */}}
+{{/* The name of a snapshot (restores.py knows it too): the release that wrote what is in it, and the rev that put another in its place. */}}
 {{- define "box.snapshot" -}}
-data-{{ .Values.spec.snapshot.release }}-{{ .Values.spec.snapshot.rev | int64 }}
+data-{{ .release }}-{{ .rev | int64 }}
+{{- end }}
+
+{{/* The name of the claim of a volume, given its number: 0, or nothing, is the first, any other was made from a snapshot by that rev. */}}
+{{- define "box.claim" -}}
+data{{ if . }}-{{ . | int64 }}{{ end }}
+{{- end }}
+
+{{/* The volume in use, the one before it while that is kept, and the number of the one given up last, as YAML. One that was given up stays gone: it would be made anew, empty. */}}
+{{- define "box.volumes" -}}
+{{- $volumes := .Values.spec.volumes | default dict }}
+{{- $used := $volumes.used | default (dict "rev" 0) }}
+{{- range $volume := compact (list $used $volumes.kept) }}
+{{- if eq ($volume.rev | toString) ($volumes.given_up | toString) }}
+{{- fail (printf "spec.volumes: volume %d was given up" ($volume.rev | int64)) }}
+{{- end }}
+{{- end }}
+{{- dict "used" $used "kept" $volumes.kept "given_up" $volumes.given_up | toYaml }}
 {{- end }}
 
 {{- define "box.secret" -}}

@@ -12,6 +12,7 @@ from controller.sandbox.cluster.resources import CRD, NAMESPACE, POD, PVC, SECRE
 BOX_LABEL = "openclaw.cloud/box"
 APPROVED = "openclaw.cloud/destroy-approved"
 SNAPSHOT_REV = "openclaw.cloud/snapshot-rev"
+GIVEN_UP = "openclaw.cloud/volume-given-up"
 NAME_LABEL = "kubernetes.io/metadata.name"
 
 
@@ -46,7 +47,8 @@ def defaulted(kind: Kind, obj: Object) -> Object:
 def check_deletion(kind: Kind, obj: Object, namespace: Object | None) -> None:
     """Nothing, if ``obj`` may be deleted; ``namespace`` is the one that it is or lies in.
 
-    Raises Interlocked for a box's namespace, volume or last snapshot while the namespace lacks the approval.
+    Raises Interlocked for a box's namespace, volume or last snapshot while the namespace lacks the approval; a volume
+    that was given up by name may go.
     """
     if kind not in (NAMESPACE, PVC, VOLUME_SNAPSHOT) or namespace is None:
         return
@@ -54,6 +56,8 @@ def check_deletion(kind: Kind, obj: Object, namespace: Object | None) -> None:
     if BOX_LABEL not in (meta.get("labels") or {}) or (meta.get("annotations") or {}).get(APPROVED) == "true":
         return
     if kind == VOLUME_SNAPSHOT and _rev(namespace, "annotations") > _rev(obj, "labels") > 0:
+        return
+    if kind == PVC and (meta.get("annotations") or {}).get(GIVEN_UP) == obj["metadata"]["name"]:
         return
     raise Interlocked("deletion_not_approved", kind=kind.kind, name=obj["metadata"]["name"], needs=APPROVED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from controller.sandbox.cluster import volumes
 from controller.sandbox.cluster.events import Recorder
 from controller.sandbox.cluster.furniture import NODE_NAME
 from controller.sandbox.cluster.leftovers import Leftovers
@@ -72,8 +73,6 @@ class Kubelet:
         return {uid: runner.pid for uid, runner in self._runners.items() if runner.pid is not None}
 
     def _bind(self, claim: Object) -> None:
-        meta, spec = claim["metadata"], claim.get("spec") or {}
-        status: Object = {"phase": "Bound"}
-        if spec.get("resources", {}).get("requests"):
-            status |= {"capacity": spec["resources"]["requests"], "accessModes": spec.get("accessModes") or []}
-        self._store.update_status(PVC, meta["namespace"], meta["name"], status)
+        meta = claim["metadata"]
+        if not volumes.awaits_data(claim):
+            self._store.update_status(PVC, meta["namespace"], meta["name"], volumes.bound(claim))

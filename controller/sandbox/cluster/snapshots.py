@@ -1,4 +1,4 @@
-"""A snapshot controller and its driver: a VolumeSnapshot becomes a copy of its claim's folder."""
+"""A snapshot controller and its driver: a VolumeSnapshot is a copy of its claim's folder, a claim one of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from controller.core import log as logs
+from controller.sandbox.cluster import volumes
 from controller.sandbox.cluster.resources import PVC, VOLUME_SNAPSHOT, Object
 from controller.sandbox.cluster.store import Store, now
 
@@ -22,23 +23,42 @@ class Snapshots:
         self._root = root
 
     async def run(self) -> None:
-        """Take each snapshot once its claim is bound, and remove what is left of those that are gone."""
+        """Take each snapshot once its claim is bound, and bind each claim that is made from one once that is taken.
+
+        What is left of snapshots that are gone is removed.
+        """
         changes = self._store.watch(VOLUME_SNAPSHOT, PVC)
         self._sweep()
-        for obj in self._store.list(VOLUME_SNAPSHOT):
-            await self._see(obj)
+        await self._see_all()
         async for event in changes:
             if event.kind == VOLUME_SNAPSHOT and event.type == "DELETED":
                 shutil.rmtree(self.folder(event.object), ignore_errors=True)
-            elif event.kind == VOLUME_SNAPSHOT:
-                await self._see(event.object)
-            else:
-                for obj in self._store.list(VOLUME_SNAPSHOT, event.object["metadata"]["namespace"]):
-                    await self._see(obj)
+            await self._see_all(event.object["metadata"]["namespace"])
 
     def folder(self, snapshot: Object) -> Path:
         """Where the copy is, complete or not there at all."""
         return self._root / "snapshots" / str(snapshot["metadata"]["uid"])
+
+    async def _see_all(self, namespace: str | None = None) -> None:
+        for obj in self._store.list(VOLUME_SNAPSHOT, namespace):
+            await self._see(obj)
+        for claim in self._store.list(PVC, namespace):
+            if volumes.awaits_data(claim):
+                await self._fill(claim)
+
+    async def _fill(self, claim: Object) -> None:
+        """The claim is bound to a new folder with the snapshot's files, unless that is not taken yet."""
+        meta, source = claim["metadata"], claim["spec"]["dataSource"]
+        snapshot = self._store.get(VOLUME_SNAPSHOT, meta["namespace"], str(source.get("name")))
+        if snapshot is None or not snapshot.get("status", {}).get("readyToUse"):
+            return
+        target = self._root / "claims" / meta["namespace"] / meta["name"]
+        try:
+            await asyncio.to_thread(_replace, self.folder(snapshot), target)
+        except OSError as error:
+            log.warning("snapshots.not_restored", name=meta["name"], error=str(error))
+            return
+        self._store.update_status(PVC, meta["namespace"], meta["name"], volumes.bound(claim))
 
     async def _see(self, seen: Object) -> None:
         meta = seen["metadata"]
@@ -69,22 +89,26 @@ class Snapshots:
             self._store.update_status(VOLUME_SNAPSHOT, meta["namespace"], meta["name"], status)
 
     def _take(self, obj: Object, source: Path) -> None:
-        folder = self.folder(obj)
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        if source.exists():
-            copy(source, partial)
-        else:  # no pod has mounted the claim yet
-            partial.mkdir()
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        _replace(source, self.folder(obj))
 
     def _sweep(self) -> None:
         known = {str(obj["metadata"]["uid"]) for obj in self._store.list(VOLUME_SNAPSHOT)}
         for folder in (self._root / "snapshots").glob("*"):
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """``target`` is a copy of the source from one instant on; empty if no pod has mounted that yet."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if source.exists():
+        copy(source, partial)
+    else:
+        partial.mkdir()
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
 
 
 def copy(source: Path, target: Path) -> None:

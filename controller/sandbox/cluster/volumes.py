@@ -8,8 +8,21 @@ from pathlib import Path
 
 from controller.core.errors import Permanent
 from controller.sandbox.accounts import Account
-from controller.sandbox.cluster.resources import CONFIG_MAP, Object
+from controller.sandbox.cluster.resources import CONFIG_MAP, PVC, Object
 from controller.sandbox.cluster.store import Store
+
+
+def awaits_data(claim: Object) -> bool:
+    """Whether the claim is made from something that has not been copied into it yet."""
+    return bool((claim.get("spec") or {}).get("dataSource")) and claim.get("status", {}).get("phase") != "Bound"
+
+
+def bound(claim: Object) -> Object:
+    """The claim's status once it has a volume, as large as it asks for."""
+    spec, status = claim.get("spec") or {}, {"phase": "Bound"}
+    if requests := spec.get("resources", {}).get("requests"):
+        return status | {"capacity": requests, "accessModes": spec.get("accessModes") or []}
+    return status
 
 
 class Volumes:
@@ -23,7 +36,7 @@ class Volumes:
     def mount(self, pod: Object) -> dict[str, Path]:
         """The host's folder for each mount path of the pod's container, filled.
 
-        Raises Permanent for a kind of volume that this node does not have.
+        Raises Permanent for a kind of volume that this node does not have, and for a claim that is not filled yet.
         """
         sources = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
         container = pod["spec"]["containers"][0]
@@ -44,14 +57,19 @@ class Volumes:
     def _folder(self, pod: Object, volume: Object) -> Path:
         space = pod["metadata"]["namespace"]
         if "persistentVolumeClaim" in volume:
-            folder = self._root / "claims" / space / volume["persistentVolumeClaim"]["claimName"]
-            return self._make(folder)
+            return self._claimed(space, volume["persistentVolumeClaim"]["claimName"])
         folder = self._of_pod(pod) / volume["name"]
         if "configMap" in volume:
             return self._write(self._make(folder), space, volume["configMap"])
         if "emptyDir" in volume:
             return self._make(folder)
         raise Permanent("volume_unknown", name=volume["name"])
+
+    def _claimed(self, space: str, name: str) -> Path:
+        claim = self._store.get(PVC, space, name)
+        if claim is not None and awaits_data(claim):
+            raise Permanent("volume_unbound", claim=name)
+        return self._make(self._root / "claims" / space / name)
 
     def _write(self, folder: Path, space: str, source: Object) -> Path:
         found = self._store.get(CONFIG_MAP, space, source["name"])

@@ -20,7 +20,7 @@ from controller.sandbox.cluster.kubelet import Kubelet
 from controller.sandbox.cluster.leftovers import Leftovers
 from controller.sandbox.cluster.pods import Node
 from controller.sandbox.cluster.probes import Probe
-from controller.sandbox.cluster.resources import EVENT, POD, Object
+from controller.sandbox.cluster.resources import EVENT, POD, PVC, Object
 from controller.sandbox.cluster.store import Store
 from controller.sandbox.processes import free_port
 from tests.sandbox.cluster.running import alive
@@ -55,6 +55,26 @@ async def kubelet(tmp_path: Path, store: Store) -> AsyncIterator[Kubelet]:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert list((tmp_path / "pids").glob("*")) == []
+
+
+def claim(**spec: Any) -> Object:
+    meta = {"name": "data", "namespace": "here"}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec}
+
+
+async def test_a_pod_waits_for_a_claim_that_is_made_from_a_snapshot_until_that_has_its_data(
+    store: Store, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    store.create(claim(dataSource={"kind": "VolumeSnapshot", "name": "one"}))
+    made = pod(volumeMounts=[{"name": "data", "mountPath": "/data"}])
+    made["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    store.create(made)
+    await until(lambda: "volume_unbound" in str(store.list(POD)))
+    assert not (tmp_path / "volumes/claims/here/data").exists()
+    store.update_status(PVC, "here", "data", {"phase": "Bound"})
+    await until(lambda: phases(store) == ["Running"])
+    store.delete(POD, "here", "agent")
+    await until(lambda: not store.list(POD))
 
 
 def phases(store: Store) -> list[str]:

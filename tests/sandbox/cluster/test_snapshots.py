@@ -154,6 +154,66 @@ async def test_a_render_that_lacks_it_deletes_nothing(world: World) -> None:
     assert (world.release(), world.taken(), (world.copy() / "memory.md").exists()) == (OLD, [NAME], True)
 
 
+SECOND = {"rev": 9, "snapshot": KEPT}
+
+
+async def upgraded(world: World) -> None:
+    """The box is on the new release, with a snapshot of what the old one left, and has written since."""
+    await world.installed()
+    world.start()
+    world.apply(rev=8, release=NEW, snapshot=KEPT)
+    await until(lambda: world.release() == NEW)
+    (world.data / "memory.md").write_text("migrated")
+
+
+def phase(world: World, name: str) -> str:
+    """How far a claim is."""
+    return str((world.store.get(PVC, SPACE, name) or {}).get("status", {}).get("phase"))
+
+
+def claims(world: World) -> list[str]:
+    return [obj["metadata"]["name"] for obj in world.store.list(PVC, SPACE)]
+
+
+async def test_a_claim_made_from_it_has_its_files_before_it_is_bound_and_leaves_the_other_alone(world: World) -> None:
+    await upgraded(world)
+    world.apply(rev=9, release=OLD, snapshot=KEPT, volumes={"used": SECOND, "kept": {"rev": 0}})
+    await until(lambda: phase(world, "data-9") == "Bound")
+    assert (world.data.parent / "data-9/memory.md").read_text() == "her name is Ana"
+    assert (world.data / "memory.md").read_text() == "migrated"
+    claim = world.store.get(PVC, SPACE, "data-9") or {}
+    assert claim["status"]["capacity"] == {"storage": "10Gi"}
+
+
+async def test_a_claim_waits_for_a_snapshot_that_is_still_taken(world: World) -> None:
+    await world.installed()
+    other = dict(boxes.one(boxes.render(boxes.values(volumes={"used": SECOND})), "PersistentVolumeClaim"))
+    world.start()
+    world.store.create(other)
+    await until(lambda: "data-9" in claims(world))
+    assert phase(world, "data-9") == "None"
+    world.apply(rev=8, release=NEW, snapshot=KEPT)
+    await until(lambda: phase(world, "data-9") == "Bound")
+    assert (world.data.parent / "data-9/memory.md").read_text() == "her name is Ana"
+
+
+async def test_what_is_not_rendered_any_more_stays_unless_it_was_given_up(world: World) -> None:
+    await upgraded(world)
+    restored = {"used": SECOND, "kept": {"rev": 0}}
+    world.apply(rev=9, release=OLD, snapshot=KEPT, volumes=restored)
+    await until(lambda: phase(world, "data-9") == "Bound")
+    world.apply(rev=10, release=NEW, snapshot=KEPT)  # a revert that nobody has confirmed yet
+    await until(lambda: world.release() == NEW and world.phase() == "Succeeded")
+    assert claims(world) == ["data", "data-9"]
+    world.apply(rev=11, release=OLD, snapshot=KEPT, volumes=restored)
+    await until(lambda: world.release() == OLD and world.phase() == "Succeeded")
+    world.apply(rev=12, release=OLD, snapshot=KEPT, volumes={"used": SECOND})  # somebody left it out
+    await until(lambda: world.phase() == "Failed")
+    assert claims(world) == ["data", "data-9"]
+    world.apply(rev=13, release=OLD, snapshot=KEPT, volumes={"used": SECOND, "given_up": 0})
+    await until(lambda: claims(world) == ["data-9"])
+
+
 @pytest.mark.parametrize(
     ("marks", "labels", "allowed"),
     [
