@@ -207,6 +207,15 @@ def test_a_revert_of_a_restore_passes_and_tells_which_volume_stays(checkout: Che
     assert "so spec.volumes.kept will be that one (volumes)" in result.stdout
 
 
+@pytest.mark.parametrize(("given_up", "rules"), [(0, []), (5, ["volumes"])])
+def test_the_platform_gives_up_no_volume_but_the_kept_one(checkout: Checkout, given_up: int, rules: list[str]) -> None:
+    restored(checkout)
+    checkout.edit("rev: 9\n  state", "rev: 10\n  state")
+    checkout.edit("    kept:\n      rev: 0\n", f"    given_up: {given_up}\n")
+    checkout.commit(f"box: discard\n\n{JOB}")
+    assert checkout.rules() == rules
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("    kept:\n      rev: 0\n", ""), ("kept:\n      rev: 0", "given_up: 0"), ("rev: 0", "rev: 5")],
