@@ -1,4 +1,4 @@
-"""A change to a restored box's file: a revert goes back to the kept volume, and nobody else's hand is on the volumes."""
+"""A change to a restored box's file: a revert goes back to the kept volume; all else of volumes is the platform's."""
 
 from __future__ import annotations
 
