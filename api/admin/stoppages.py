@@ -19,7 +19,7 @@ router = APIRouter(prefix="/admin/boxes/{box_id}")
 
 
 class Order(BaseModel):
-    """Why the box has to stop, for the audit; it stands in Postgres alone, never in Git."""
+    """Why an admin asks for it, for the audit; it stands in Postgres alone, never in Git."""
 
     reason: str
 

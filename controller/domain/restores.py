@@ -19,6 +19,9 @@ from controller.domain.states import State
 _NONE_KEPT = "no upgrade of this box has kept a snapshot yet"
 _NONE_TAKEN = "the cluster has no such snapshot: its cell has no snapshot_class, or it could not be taken"
 _ACTIVE = "only an active box is restored: without a pod no volume is made"
+_UNDER_WAY = "the cluster does not run the box on its new volume yet: see the box's jobs"
+_NOTHING_LEFT = "no volume is left of a restore"
+_NOT_APPLIED = "the cluster has not applied all that is wanted of the box: try again in a moment"
 _STILL_KEPT = "a volume is kept from an earlier restore: give it up first, with --discard"
 
 
@@ -36,7 +39,7 @@ async def restore(session: AsyncSession, box: Box, why: Why, reason: str) -> Job
         raise Conflict("snapshot_missing", box=box.id, hint=_NONE_KEPT)
     if volumes.kept(box) is not None:
         if not await volumes.made(session, box):
-            raise Conflict("restore_under_way", box=box.id, rev=volumes.in_use(box)["rev"])
+            raise Conflict("restore_under_way", box=box.id, rev=volumes.in_use(box)["rev"], hint=_UNDER_WAY)
         raise Conflict("volume_kept", box=box.id, hint=_STILL_KEPT)
     seen = await session.get(Sighting, box.id, populate_existing=True)
     if seen is None or seen.snapshot != name(box.snapshot["release"], box.snapshot["rev"]):
@@ -57,13 +60,13 @@ async def discard(session: AsyncSession, box: Box, why: Why, reason: str) -> Job
     told = stoppages.checked_reason(reason)
     former = volumes.kept(box)
     if former is None:
-        raise Conflict("no_volume_kept", box=box.id)
+        raise Conflict("no_volume_kept", box=box.id, hint=_NOTHING_LEFT)
     if not await volumes.made(session, box):
-        raise Conflict("restore_under_way", box=box.id, rev=volumes.in_use(box)["rev"])
+        raise Conflict("restore_under_way", box=box.id, rev=volumes.in_use(box)["rev"], hint=_UNDER_WAY)
     seen = await session.get(Sighting, box.id, populate_existing=True)
     # Argo CD deletes a volume only once it has applied that it is kept and no more
     if seen is None or seen.sync != "Synced" or seen.rev < box.rev:
-        raise Conflict("box_not_synced", box=box.id, rev=box.rev, seen=seen.rev if seen else 0)
+        raise Conflict("box_not_synced", box=box.id, rev=box.rev, seen=seen.rev if seen else 0, hint=_NOT_APPLIED)
     job = await lifecycle.give_up(session, box, former, why)
     job.reason = told
     return job

@@ -127,6 +127,8 @@ def platform_change(
     if before.spec.release != after.spec.release and not may_release(verb, actor):
         sentence = f"platform commit {sha[:12]} changes spec.release, which {verb or 'it'} may not"
         yield Finding(path, 1, sentence, "release")
+    if before.spec.volumes != after.spec.volumes and not keeps_volumes(before, after):
+        yield Finding(path, 1, f"platform commit {sha[:12]} loses a volume of the box or takes another", "volumes")
     if before.overrides != after.overrides:
         sentence = f"platform commit {sha[:12]} changes overrides, which belong to ops"
         yield Finding(path, 1, sentence, "owner")

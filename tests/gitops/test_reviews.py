@@ -189,35 +189,6 @@ def test_a_revert_of_a_resize_passes_and_tells_what_will_be_corrected(checkout: 
     assert "spec.rev is set by the platform alone and moves on to the next number (rev)" in result.stdout
 
 
-def restored(checkout: Checkout) -> None:
-    """The platform restored the box, and that is in ``main``."""
-    checkout.write(PATH, content(rev=8, snapshot=KEPT))
-    checkout.commit(f"box: upgrade\n\n{JOB}")
-    made = {"used": {"rev": 9, "snapshot": KEPT}, "kept": {"rev": 0}}
-    checkout.write(PATH, content(rev=9, snapshot=KEPT, volumes=made))
-    checkout.commit(f"box: restore\n\n{JOB}")
-    remotes.git(checkout.folder, "branch", "--force", "main")
-
-
-def test_a_revert_of_a_restore_passes_and_tells_which_volume_stays(checkout: Checkout) -> None:
-    restored(checkout)
-    remotes.git(checkout.folder, "revert", "--no-edit", "HEAD")
-    result = checkout.run("validate", "--base", "main")
-    assert result.exit_code == 0
-    assert "so spec.volumes.kept will be that one (volumes)" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("    kept:\n      rev: 0\n", ""), ("kept:\n      rev: 0", "given_up: 0"), ("rev: 0", "rev: 5")],
-    ids=["left out", "given up", "another"],
-)
-def test_the_kept_volume_is_not_peoples_to_give_up(checkout: Checkout, old: str, new: str) -> None:
-    restored(checkout)
-    checkout.edit(old, new)
-    assert checkout.run("validate", "--base", "main").exit_code == 1
-
-
 def test_a_smaller_volume_in_spec_refuses_nothing_and_an_old_rev_by_hand_does(checkout: Checkout) -> None:
     resized(checkout)
     checkout.edit('"team"', '"pro"')
