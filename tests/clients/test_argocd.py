@@ -36,7 +36,9 @@ def with_values(values: Any) -> dict[str, Any]:
 
 
 def test_a_settled_application_is_read_whole() -> None:
-    assert argocd.read(application()) == replace(SETTLED, message="ok", asked_rev=3, asked_state="active")
+    assert argocd.read(application()) == replace(
+        SETTLED, message="ok", asked_rev=3, asked_state="active", synced_once=True
+    )
 
 
 @pytest.mark.parametrize(

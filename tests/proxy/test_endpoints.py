@@ -12,6 +12,7 @@ import pytest
 
 from controller.core.db import Database
 from proxy.limits import HEADER
+from proxy.reading import estimate
 from tests.proxy.conftest import Door, proxy
 from tests.proxy.provider import streams
 from tests.proxy.test_limits import PRO, spend
@@ -98,15 +99,19 @@ async def test_embeddings_are_read_by_the_official_client_and_metered_without_an
 async def test_a_stream_that_breaks_off_is_measured_by_what_was_delivered(
     wires: Wires, claudes: anthropic.AsyncAnthropic, door: Door
 ) -> None:
-    wires.script({"text": "12345678" * 4, "chunk_chars": 8, "cut_after": 6})
+    # what arrives together with the break goes with it, so there is time between one event and the next
+    wires.script({"text": "12345678" * 4, "chunk_chars": 8, "cut_after": 6, "chunk_delay_ms": 50})
     body = {**BODIES["messages"], "model": "openai", "stream": True}
     headers = {"x-api-key": door.token, "anthropic-version": "2023-06-01"}
+    seen = b""
     async with httpx.AsyncClient(base_url=str(claudes.base_url)) as http:
         with pytest.raises(httpx.RemoteProtocolError):
-            await http.post("/v1/messages", json=body, headers=headers)
+            async with http.stream("POST", "/v1/messages", json=body, headers=headers) as answer:
+                async for chunk in answer.aiter_bytes():
+                    seen += chunk
     spent, made, _, estimated = await figures(door)
     assert (spent, estimated) == (wires.requests()[0]["usage"]["prompt_tokens"], True)
-    assert 0 < made <= 8
+    assert made == estimate(8 * seen.count(b"12345678"))
 
 
 @pytest.mark.parametrize("endpoint", BODIES)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
 
+from controller.core import clock
 from controller.domain import boxes, lifecycle, restores, sightings
 from controller.domain.adoption import Outcome
 from controller.domain.boxes import Box
@@ -145,6 +147,8 @@ async def test_a_return_that_comes_before_the_end_of_its_volume_is_in_git_wins(o
     revert(ops, tmp_path, "HEAD")
     await ops.write()  # before anybody has looked at the revert
     await ops.look()
+    with clock.frozen(clock.now() + timedelta(minutes=1)):
+        await ops.write()
     assert await volumes(ops) == {"used": FIRST, "kept": SECOND}
     found = {job.id: job.state for job in await ops.jobs()}
     assert found[lost.id] == JobState.FAILED
