@@ -103,15 +103,19 @@ async def test_a_stream_that_breaks_off_is_measured_by_what_was_delivered(
     wires.script({"text": "12345678" * 4, "chunk_chars": 8, "cut_after": 6, "chunk_delay_ms": 50})
     body = {**BODIES["messages"], "model": "openai", "stream": True}
     headers = {"x-api-key": door.token, "anthropic-version": "2023-06-01"}
-    seen = b""
-    async with httpx.AsyncClient(base_url=str(claudes.base_url)) as http:
-        with pytest.raises(httpx.RemoteProtocolError):
+    seen: list[bytes] = []
+
+    async def follow() -> None:
+        async with httpx.AsyncClient(base_url=str(claudes.base_url)) as http:
             async with http.stream("POST", "/v1/messages", json=body, headers=headers) as answer:
                 async for chunk in answer.aiter_bytes():
-                    seen += chunk
+                    seen.append(chunk)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await follow()
     spent, made, _, estimated = await figures(door)
     assert (spent, estimated) == (wires.requests()[0]["usage"]["prompt_tokens"], True)
-    assert made == estimate(8 * seen.count(b"12345678"))
+    assert made == estimate(8 * b"".join(seen).count(b"12345678"))
 
 
 @pytest.mark.parametrize("endpoint", BODIES)
