@@ -106,10 +106,12 @@ async def test_a_stream_that_breaks_off_is_measured_by_what_was_delivered(
     seen: list[bytes] = []
 
     async def follow() -> None:
-        async with httpx.AsyncClient(base_url=str(claudes.base_url)) as http:
-            async with http.stream("POST", "/v1/messages", json=body, headers=headers) as answer:
-                async for chunk in answer.aiter_bytes():
-                    seen.append(chunk)
+        async with (
+            httpx.AsyncClient(base_url=str(claudes.base_url)) as http,
+            http.stream("POST", "/v1/messages", json=body, headers=headers) as answer,
+        ):
+            async for chunk in answer.aiter_bytes():
+                seen.append(chunk)
 
     with pytest.raises(httpx.RemoteProtocolError):
         await follow()
