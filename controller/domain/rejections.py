@@ -68,7 +68,7 @@ def _check(job: Job, before: dict[str, Any], later: set[str]) -> None:
 async def _around(session: AsyncSession, job: Job) -> tuple[dict[str, Any], set[str]]:
     """What the box's earlier jobs say of its spec, and the fields that later ones set."""
     query = select(Job).where(Job.box_id == job.box_id, Job.id != job.id, Job.state.not_in(_GONE)).order_by(Job.rev)
-    before: dict[str, Any] = {"volumes": None}  # as long as nobody says otherwise
+    before: dict[str, Any] = {"snapshot": None, "volumes": None}  # as long as nobody says otherwise
     later: set[str] = set()
     for other in await session.scalars(query):
         if other.rev < job.rev:
@@ -84,10 +84,9 @@ async def _put_back(session: AsyncSession, mint: Mint, box: Box, job: Job, field
         row = await subscriptions.of_box(session, box.id)
         # else the next look at the subscription would ask for the plan again
         box.plan, box.plan_replaced = fields["plan"], row.plan if row else None
-    if "volume_gib" in fields:
-        box.volume_gib = fields["volume_gib"]
-    if job.verb in {Verb.RESTORE, Verb.DISCARD}:
-        box.release, box.volumes = fields.get("release", box.release), fields.get("volumes", box.volumes)
+    for name in ("volume_gib", "release", "snapshot", "volumes"):
+        if name in fields:
+            setattr(box, name, fields[name])
     if "deletion" in fields or (job.verb == Verb.ERASE and "state" in fields):
         box.deletion, box.condemned_at = fields.get("deletion", box.deletion), clock.now()
     if "state" in fields:

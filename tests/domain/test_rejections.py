@@ -90,6 +90,21 @@ async def test_a_rejected_end_brings_the_box_back_with_new_tokens(session: Async
     await assert_written(session, box)
 
 
+async def test_a_rejected_return_leaves_the_box_on_the_release_that_it_had(
+    session: AsyncSession, mint: Mint, box: Box
+) -> None:
+    box.ready_release = former = box.release
+    ended = await lifecycle.condemn(session, box, STRIPE)
+    assert ended is not None
+    close(ended)
+    current = Mint(mint.sealer, mint.pepper, mint.settings.model_copy(update={"box_release": "2026.12.1"}))
+    job = await held(session, await lifecycle.reactivate(session, current, box, ADMIN))
+    assert (box.release, box.snapshot) == ("2026.12.1", {"release": former, "rev": 3})
+    await reject(session, current, job)
+    assert (box.state, box.release, box.snapshot) == ("condemned", former, None)
+    await assert_written(session, box)
+
+
 async def test_a_rejected_suspension_leaves_the_box_running_and_git_gets_its_rev(
     session: AsyncSession, mint: Mint, box: Box
 ) -> None:
