@@ -9,8 +9,7 @@ import pytest
 from controller.domain.plans import PlanName
 from controller.gitops import manifests
 from controller.gitops.manifests import ManifestError
-from tests.cluster.kube import ARGO
-from tests.cluster.test_absence import conditions
+from tests.cluster.test_absence import says_that_it_fails
 from tests.cluster.test_lives import container, resize, suspend
 from tests.cluster.world import SECOND, World
 from tests.faults.loops import until
@@ -67,9 +66,10 @@ def test_a_file_that_is_no_yaml_stops_its_set_alone_and_is_put_right(world: Worl
     name = manifests.application_set(box)
     remotes.commit(world.remote, {world.path(box): GARBAGE}, "ops: oops")
     world.cluster.refresh(name)
-    until(lambda: conditions(world.kube.get("ApplicationSet", name, ARGO)).get("ErrorOccurred") == "True", "it says so")
+    until(lambda: says_that_it_fails(world, name), "it says so")
     assert (world.pods(box), world.application(box)["status"]["sync"]["status"]) == (1, "Synced")
     world.run(other, suspend)
     world.look()
     world.run(box, suspend)
-    assert conditions(world.refreshed(name)).get("ErrorOccurred") == "False"
+    world.cluster.refresh(name)
+    until(lambda: not says_that_it_fails(world, name), "it reads Git again")
