@@ -208,8 +208,9 @@ class Repository:
         shutil.rmtree(self._dir, ignore_errors=True)
         building = Path(tempfile.mkdtemp(dir=self._dir.parent, prefix="clone-"))
         try:
-            # nothing shared with a remote on the same disk: what breaks here must not break there
-            form = ("--quiet", "--bare", "--no-hardlinks")
+            # a remote on the same disk is asked as any other: its files, copied, would be shared with what breaks here,
+            # or be gone in between where another writer pushes
+            form = ("--quiet", "--bare", "--no-local")
             self._ask_remote("clone", *form, "--", self._settings.git_remote, str(building), local=False)
             building.rename(self._dir)
         finally:
