@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
@@ -13,8 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from controller.core.errors import CloudError
 
 ResultT = TypeVar("ResultT")
-LEFT = "openclaw.left"
-"""Where a request's scope has it, among ASGI's extensions."""
+_LEFT = "openclaw.left"
 
 
 class CutOff(CloudError):
@@ -29,20 +28,25 @@ class Connection(HttpToolsProtocol):
     ASGI tells that only to who waits for it, in a task for each request, which would cost more than the rest of this.
     """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's: somebody is there."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, transport))  # uvloop's is none by its type
         self._left: asyncio.Future[None] = self.loop.create_future()
 
     def on_message_begin(self) -> None:
         """httptools': a request comes."""
         super().on_message_begin()
-        self.scope["extensions"] = {LEFT: self._left}  # type: ignore[dict-item]  # to which only dicts are known
+        self.scope["extensions"] = extension(self._left)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's: nobody is there any more."""
         super().connection_lost(exc)
         self._left.set_result(None)
+
+
+def extension(left: asyncio.Future[None]) -> dict[str, dict[object, object]]:
+    """What a request's scope has among ASGI's extensions: ``left``, done when its client is gone."""
+    return {_LEFT: {"left": left}}
 
 
 async def unless_left(
@@ -62,7 +66,7 @@ async def unless_left(
             why.append(CutOff("token_revoked") if future is cut else ClientDisconnect())
             waiter.cancel()
 
-    left: asyncio.Future[None] = scope["extensions"][LEFT]
+    left: asyncio.Future[None] = scope["extensions"][_LEFT]["left"]
     signs = [left] if cut is None else [left, cut]
     for sign in signs:
         sign.add_done_callback(end)

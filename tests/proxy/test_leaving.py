@@ -22,7 +22,7 @@ class Client:
 
     @property
     def scope(self) -> Scope:
-        return {"extensions": {leaving.LEFT: self._left}}
+        return {"extensions": leaving.extension(self._left)}
 
     def leave(self) -> None:
         self._left.set_result(None)

@@ -32,7 +32,7 @@ async def deltas(quiet_seconds: float, *given: Piece) -> list[dict[str, Any]]:
 
     live = Live(pieces(*given, Piece(finish="stop")), Spoken("k", "m", 1), lambda: None, told, quiet_seconds)
     await live.begin()
-    await live({"extensions": {leaving.LEFT: asyncio.get_running_loop().create_future()}}, receive, send)
+    await live({"extensions": leaving.extension(asyncio.get_running_loop().create_future())}, receive, send)
     events = b"".join(sent).split(b"\n\n")
     chunks = [orjson.loads(event[6:]) for event in events if event.startswith(b"data: {")]
     return [chunk["choices"][0]["delta"] for chunk in chunks]
