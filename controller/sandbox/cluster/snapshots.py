@@ -72,7 +72,7 @@ class Snapshots:
             self._refuse(obj, f"the PVC {meta['namespace']}/{name} is not there or not bound")
             return
         try:
-            await asyncio.to_thread(self._take, obj, self._root / "claims" / meta["namespace"] / name)
+            await asyncio.to_thread(_replace, self._root / "claims" / meta["namespace"] / name, self.folder(obj))
         except OSError as error:
             log.warning("snapshots.failed", name=meta["name"], error=str(error))
             self._refuse(obj, f"failed to take the snapshot: {type(error).__name__}")
@@ -87,9 +87,6 @@ class Snapshots:
         if told.get("message") != why:  # a write that says nothing new would be seen as a change for ever
             status = {"readyToUse": False, "error": {"message": why, "time": now()}}
             self._store.update_status(VOLUME_SNAPSHOT, meta["namespace"], meta["name"], status)
-
-    def _take(self, obj: Object, source: Path) -> None:
-        _replace(source, self.folder(obj))
 
     def _sweep(self) -> None:
         known = {str(obj["metadata"]["uid"]) for obj in self._store.list(VOLUME_SNAPSHOT)}

@@ -115,11 +115,7 @@ async def test_the_new_release_comes_only_once_the_volume_is_copied(world: World
 
 
 async def test_what_is_written_later_is_not_in_it(world: World) -> None:
-    await world.installed()
-    world.start()
-    world.apply(rev=8, release=NEW, snapshot=KEPT)
-    await until(lambda: world.release() == NEW)
-    (world.data / "memory.md").write_text("migrated")
+    await upgraded(world)
     assert (world.copy() / "memory.md").read_text() == "her name is Ana"
 
 
